@@ -1,0 +1,140 @@
+"""The contract of a dictionary, and how its directions are read or probed (METHOD §4).
+
+A third party gives ``encode`` and ``decode``; everything else is derived from ``decode``:
+``offset = decode(0)``, ``directions[j] = decode(e_j) - offset``, and affinity is checked on random codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ioi_bench.errors import DictionaryError
+
+__all__ = ["AffineDecoder", "Dictionary", "PerInputOffset", "affine_decoder", "check_affine", "encode_in_blocks"]
+
+_AFFINITY_TOLERANCE = 1e-3
+_PROBE_BLOCK = 1024
+
+
+@runtime_checkable
+class Dictionary(Protocol):
+    """Encode/decode over one site or hook. Stateless; decoding is affine in the features given the input.
+
+    ``d_in`` and ``d_sae`` are the sizes; a feature is active iff its value is not 0.
+    Optional attributes ``directions: [d_sae, d_in]`` and ``offset: [d_in]`` spare the probing.
+    """
+
+    @property
+    def d_in(self) -> int: ...
+
+    @property
+    def d_sae(self) -> int: ...
+
+    def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
+        """Feature values of activations in the model's own units."""
+        ...
+
+    def decode(self, f: Float[Tensor, "prompt d_sae"]) -> Float[Tensor, "prompt d_in"]:
+        """Reconstruction, in the model's own units."""
+        ...
+
+
+@runtime_checkable
+class PerInputOffset(Protocol):
+    """A dictionary that normalises each input: its features carry that scale, and the offset depends on the input."""
+
+    def offset_for(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_in"]:
+        """The offset ``b(x)`` such that the reconstruction of ``x`` is ``encode(x) @ directions + b(x)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class AffineDecoder:
+    """``decode(f) = f @ directions + offset``."""
+
+    directions: Float[Tensor, "d_sae d_in"]
+    offset: Float[Tensor, " d_in"]
+
+    def __call__(self, f: Float[Tensor, "prompt d_sae"]) -> Float[Tensor, "prompt d_in"]:
+        """Decode by the affine form."""
+        return f @ self.directions + self.offset
+
+
+def _probe(dictionary: Dictionary) -> AffineDecoder:
+    zero = torch.zeros(1, dictionary.d_sae)
+    offset = dictionary.decode(zero)[0]
+    rows = []
+    for start in range(0, dictionary.d_sae, _PROBE_BLOCK):
+        size = min(_PROBE_BLOCK, dictionary.d_sae - start)
+        block = torch.zeros(size, dictionary.d_sae)
+        block[torch.arange(size), torch.arange(start, start + size)] = 1.0
+        rows.append(dictionary.decode(block) - offset)
+    return AffineDecoder(torch.cat(rows), offset)
+
+
+def check_affine(dictionary: Dictionary, decoder: AffineDecoder, codes: Float[Tensor, "prompt d_sae"]) -> None:
+    """Raise `DictionaryError` unless ``decode`` agrees with its affine form on ``codes`` (relative error 1e-3)."""
+    got, expected = dictionary.decode(codes), decoder(codes)
+    scale = (expected - decoder.offset).norm() + decoder.offset.norm() + 1e-12
+    error = float((got - expected).norm() / scale)
+    if not error <= _AFFINITY_TOLERANCE:  # also catches NaN
+        raise DictionaryError(
+            f"decode is not affine in the features: it differs from decode(0) + Σ f_j·(decode(e_j) − decode(0)) by "
+            f"{error:.2g} (relative; at most {_AFFINITY_TOLERANCE:g} is allowed). Edits need a linear decoder: move any "
+            "nonlinearity into encode"
+        )
+
+
+@torch.no_grad()
+def affine_decoder(dictionary: Dictionary, *, seed: int = 0) -> AffineDecoder:
+    """Directions and offset: read where they exist, otherwise probed; then checked on random codes.
+
+    Raises:
+        DictionaryError: wrong shapes, NaN or Inf, or a ``decode`` that is not affine.
+    """
+    directions, offset = getattr(dictionary, "directions", None), getattr(dictionary, "offset", None)
+    if isinstance(directions, Tensor) and isinstance(offset, Tensor):
+        decoder = AffineDecoder(directions.detach().float(), offset.detach().float())
+    else:
+        decoder = _probe(dictionary)
+    expected = (dictionary.d_sae, dictionary.d_in)
+    if tuple(decoder.directions.shape) != expected or tuple(decoder.offset.shape) != expected[1:]:
+        raise DictionaryError(
+            f"directions {tuple(decoder.directions.shape)} and offset {tuple(decoder.offset.shape)} do not have the "
+            f"shapes [d_sae, d_in] = {expected} and [d_in]"
+        )
+    if not (decoder.directions.isfinite().all() and decoder.offset.isfinite().all()):
+        raise DictionaryError("the decoder has NaN or Inf in it: the weights are damaged or the training diverged")
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randn(8, dictionary.d_sae, generator=generator)
+    sparse = codes * (torch.rand(8, dictionary.d_sae, generator=generator) < 0.05)
+    check_affine(dictionary, decoder, torch.cat([codes, 100 * sparse]))
+    return decoder
+
+
+@torch.no_grad()
+def encode_in_blocks(
+    dictionary: Dictionary, x: Float[Tensor, "prompt d_in"], block: int = 4096
+) -> Float[Tensor, "prompt d_sae"]:
+    """Encode many inputs with bounded memory.
+
+    Raises:
+        DictionaryError: the features have the wrong shape or are not finite.
+    """
+    if x.shape[1] != dictionary.d_in:
+        raise DictionaryError(f"the activations have {x.shape[1]} dimensions, the dictionary expects d_in = {dictionary.d_in}")
+    parts = []
+    for start in range(0, len(x), block):
+        part = dictionary.encode(x[start : start + block])
+        expected = (len(x[start : start + block]), dictionary.d_sae)
+        if tuple(part.shape) != expected:
+            raise DictionaryError(f"encode returned shape {tuple(part.shape)}, expected [prompt, d_sae] = {expected}")
+        if not part.isfinite().all():
+            raise DictionaryError("encode returned NaN or Inf: check the weights and the input scale")
+        parts.append(part.float())
+    return torch.cat(parts)
