@@ -1,0 +1,1 @@
+"""Evaluation: from a suite to a score card (METHOD §6, §7)."""
