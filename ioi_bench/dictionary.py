@@ -30,10 +30,14 @@ class Dictionary(Protocol):
     """
 
     @property
-    def d_in(self) -> int: ...
+    def d_in(self) -> int:
+        """Dimensions of an activation."""
+        ...
 
     @property
-    def d_sae(self) -> int: ...
+    def d_sae(self) -> int:
+        """Number of features."""
+        ...
 
     def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
         """Feature values of activations in the model's own units."""
@@ -85,8 +89,8 @@ def check_affine(dictionary: Dictionary, decoder: AffineDecoder, codes: Float[Te
     if not error <= _AFFINITY_TOLERANCE:  # also catches NaN
         raise DictionaryError(
             f"decode is not affine in the features: it differs from decode(0) + Σ f_j·(decode(e_j) − decode(0)) by "
-            f"{error:.2g} (relative; at most {_AFFINITY_TOLERANCE:g} is allowed). Edits need a linear decoder: move any "
-            "nonlinearity into encode"
+            f"{error:.2g} (relative; at most {_AFFINITY_TOLERANCE:g} is allowed). Edits need a linear decoder: "
+            "move any nonlinearity into encode"
         )
 
 
@@ -127,7 +131,9 @@ def encode_in_blocks(
         DictionaryError: the features have the wrong shape or are not finite.
     """
     if x.shape[1] != dictionary.d_in:
-        raise DictionaryError(f"the activations have {x.shape[1]} dimensions, the dictionary expects d_in = {dictionary.d_in}")
+        raise DictionaryError(
+            f"the activations have {x.shape[1]} dimensions, the dictionary expects d_in = {dictionary.d_in}"
+        )
     parts = []
     for start in range(0, len(x), block):
         part = dictionary.encode(x[start : start + block])

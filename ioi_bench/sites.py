@@ -94,7 +94,8 @@ class Site:
         match = _LONG.match(text) or _SHORT.match(text)
         if match is None:
             raise InputError(
-                f"{text!r} is not a site: write 'z.9.9@end' or 'blocks.9.attn.hook_z[9]@end' (component, layer, head, role)"
+                f"{text!r} is not a site: write 'z.9.9@end' or 'blocks.9.attn.hook_z[9]@end' "
+                "(component, layer, head, role)"
             )
         roles = [role.value for role in Role]
         if match["role"] not in roles:
