@@ -1,4 +1,4 @@
-"""What all built-in architectures share: parameters in the SAE's own units, an affine decoder, and a declaration of both.
+"""What all built-in architectures share: parameters in the SAE's own units, and an affine decoder.
 
 An architecture is a frozen dataclass. It declares its tensors (`Architecture.axes`) and its other settings
 (`Architecture.settings`), so that storage, training and checks are written once for all of them.
@@ -25,9 +25,9 @@ __all__ = ["Architecture"]
 class Architecture:
     """A dictionary whose decoder is ``(f @ W_dec + b_dec) / scale``.
 
-    Parameters live in the SAE's units, ``scale`` times the model's (METHOD §4); ``encode`` and ``decode`` take and give the
-    model's. Tensors keep the precision in which they were stored; all computing is float32. The names follow the field's:
-    ``W_enc [d_in, d_sae]``, ``W_dec [d_sae, d_in]``, ``b_dec [d_in]``, and what the subclass adds.
+    Parameters live in the SAE's units, ``scale`` times the model's (METHOD §4); ``encode`` and ``decode`` take and
+    give the model's. Tensors keep the precision in which they were stored; all computing is float32. The names follow
+    the field's: ``W_enc [d_in, d_sae]``, ``W_dec [d_sae, d_in]``, ``b_dec [d_in]``, and what the subclass adds.
 
     Raises:
         DictionaryError: shapes that do not fit each other, NaN or Inf, a scale that is not positive.

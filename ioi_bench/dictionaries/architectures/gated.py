@@ -7,8 +7,8 @@ With ``x' = scale · x`` and ``u = (x' − b_dec) W_enc``, the gate and the magn
     f  = 1[π > 0] · ReLU(exp(r_mag) · u + b_mag)
     x̂' = f W_dec + b_dec
 
-Trained with ``‖x' − x̂'‖² + λ Σ_j ReLU(π_j) + ‖x' − ReLU(π) W_dec* − b_dec*‖²``, where the starred decoder of the auxiliary term
-takes no gradient.
+Trained with ``‖x' − x̂'‖² + λ Σ_j ReLU(π_j) + ‖x' − ReLU(π) W_dec* − b_dec*‖²``, where the starred decoder of the
+auxiliary term takes no gradient.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Features come in blocks, one an attribute (or pair of attributes), one feature a
     f     = in every block, 1 at the value with the highest score, 0 elsewhere      (ties: the lower index)
     x̂'    = f W_dec + b_dec
 
-``W_dec`` holds the codes and ``b_dec`` the mean activation. How the scores are fitted: `ioi_bench.dictionaries.supervised`.
+``W_dec`` holds the codes and ``b_dec`` the mean activation. `ioi_bench.dictionaries.supervised` says how the scores are
+fitted.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ With ``x' = scale · x``::
     f  = TopK(ReLU((x' − b_dec) W_enc + b_enc))
     x̂' = f W_dec + b_dec
 
-The paper writes ``TopK(W_enc (x − b_pre))``. As in its authors' released code there is an encoder bias (zero gives the paper's
-equation) and a ReLU; since the ReLU is monotone it may come before or after TopK. So features are never negative, and at most k are
-active: fewer where fewer pre-activations are positive. Equal values at the k-th place go to the lower index.
+The paper writes ``TopK(W_enc (x − b_pre))``. As in its authors' released code there is an encoder bias (zero gives the
+paper's equation) and a ReLU; since the ReLU is monotone it may come before or after TopK. So features are never
+negative, and at most k are active: fewer where fewer pre-activations are positive. Equal values at the k-th place go to
+the lower index.
 
 Trained with ``‖x' − x̂'‖²`` alone.
 """
@@ -30,7 +31,7 @@ __all__ = ["TopK", "keep_top_k"]
 
 
 def keep_top_k(values: Float[Tensor, "prompt d_sae"], k: int) -> Float[Tensor, "prompt d_sae"]:
-    """The ``k`` largest of each row, the rest 0; for values ≥ 0. Ties go to the lower index (`torch.topk` leaves them open).
+    """The ``k`` largest of each row, the rest 0; for values ≥ 0. Ties go to the lower index.
 
     >>> keep_top_k(torch.tensor([[1.0, 3.0, 1.0, 0.5], [0.0, 0.0, 2.0, 0.0]]), 2)
     tensor([[1., 3., 0., 0.],
