@@ -70,7 +70,7 @@ class EditFigures(_Record):
     budget: int
     accuracy: Figure
     accuracy_names: Figure
-    ld_change: Figure
+    ld_gap: Figure
     kl: Figure
     weight_removed: Figure
     weight_added: Figure

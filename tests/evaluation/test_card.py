@@ -131,7 +131,7 @@ def test_the_frame_has_one_row_for_each_figure():
     assert frame.query("metric == 'ioi_score'")["value"].tolist() == [0.6]
     keys = ["cell", "method", "budget", "metric"]
     assert not frame.duplicated(keys).any()
-    per_cell = 1 + 5 * 13 + 3 + 8
+    per_cell = 1 + 5 * 11 + 3 + 8
     assert len(frame) == 1 + 2 * per_cell
 
 

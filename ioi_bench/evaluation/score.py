@@ -1,0 +1,114 @@
+"""The score (METHOD §7): what an edit is worth, a cell's value, and how it compares with random dictionaries.
+
+Everything works on tensors with leading axes, so that the bootstrap's draws go through in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = [
+    "HEADLINE_METHOD",
+    "MAX_NULL_S",
+    "MIN_GAP",
+    "MIN_GAP_LOW",
+    "NULL_SEEDS",
+    "SCORED_BUDGETS",
+    "SCORED_METHODS",
+    "cell_value",
+    "edit_value",
+    "null_normalised",
+    "ranking_reason",
+]
+
+SCORED_BUDGETS = (1, 2, 4)
+SCORED_METHODS = ("exchange", "aware", "universal")
+HEADLINE_METHOD = "exchange"
+NULL_SEEDS = 3
+MIN_GAP, MIN_GAP_LOW, MAX_NULL_S = 0.10, 0.05, 0.5
+_LEAST_ROOM = 0.1
+_MOST_NULL = 0.9
+
+
+def edit_value(
+    accuracy: Float[Tensor, "*draw"],
+    weight: Float[Tensor, "*draw"],
+    *,
+    no_edit: Float[Tensor, "*draw"],
+    skyline: Float[Tensor, "*draw"],
+    skyline_weight: Float[Tensor, "*draw"],
+) -> Float[Tensor, "*draw"]:
+    """``v = y (1 − x)``: accuracy gained, as a share of the skyline's gain, less what needless weight costs.
+
+    ``y = (acc − acc_no-edit) / (acc_sky − acc_no-edit)`` and ``x = (w − w_sky) / max(1 − w_sky, 0.1)``, clipped to
+    [0, 1]; w is the mean centred weight removed. NaN where the skyline gains nothing. A weight that is undefined in
+    every prompt counts as the whole weight: it must not pay to have none.
+
+    Half of the skyline's gain, with half of the weight that it leaves: ½ · (1 − ½).
+
+    >>> half, t = torch.tensor(0.5), torch.tensor
+    >>> edit_value(half, t(0.7), no_edit=t(0.1), skyline=t(0.9), skyline_weight=t(0.4)).item()
+    0.25...
+    """
+    gain = skyline - no_edit
+    y = (accuracy - no_edit) / torch.where(gain > 0, gain, torch.nan)
+    x = (weight - skyline_weight) / (1 - skyline_weight).clamp_min(_LEAST_ROOM)
+    return y * (1 - x.nan_to_num(nan=1.0).clamp(0, 1))
+
+
+def cell_value(values: Float[Tensor, "*draw budget"], budgets: Sequence[int]) -> Float[Tensor, "*draw"]:
+    """``S = mean over k ∈ {1, 2, 4} of max(0, v_1 … v_k)``, over those of the budgets 1, 2 and 4 that were evaluated.
+
+    Right only with two features (budgets 8 and 16 never count):
+
+    >>> cell_value(torch.tensor([0.0, 0.6, 0.3, 1.0]), (1, 2, 4, 8)).item()
+    0.4...
+    """
+    best = []
+    for most in SCORED_BUDGETS:
+        at = [i for i, budget in enumerate(budgets) if budget in SCORED_BUDGETS and budget <= most]
+        best.append(values[..., at].amax(-1).clamp_min(0) if at else _nothing_like(values))
+    return torch.stack(best).mean(0)
+
+
+def _nothing_like(values: Float[Tensor, "*draw budget"]) -> Float[Tensor, "*draw"]:
+    return torch.zeros_like(values[..., 0])
+
+
+def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -> Float[Tensor, "*draw"]:
+    """0 for what a matched random dictionary reaches, 1 for the skyline, −1 at worst.
+
+    ``(S − S_null) / (1 − min(S_null, 0.9))`` where S ≥ S_null, else ``(S − S_null) / S_null``.
+
+    >>> null_normalised(torch.tensor([0.6, 0.1, 0.0]), torch.tensor([0.2, 0.2, 0.0])).tolist()
+    [0.5, -0.5, 0.0]
+    """
+    above = (s - s_null) / (1 - s_null.clamp_max(_MOST_NULL))
+    below = (s - s_null) / torch.where(s_null > 0, s_null, torch.nan)
+    return torch.where(s < s_null, below, above)
+
+
+def ranking_reason(gap: float, gap_low: float, s_null: float) -> str:
+    """Why a cell cannot be ranked; empty if it can (METHOD §7).
+
+    Args:
+        gap: ``acc_sky − acc_no-edit``.
+        gap_low: lower end of its 95 % interval.
+        s_null: S of the track's standard null (random top-k, d_sae = 8 d_in, k = 3) under ``exchange``.
+
+    >>> ranking_reason(0.5, 0.4, 0.1)
+    ''
+    >>> ranking_reason(0.08, 0.06, 0.1)
+    'the skyline gains only 0.080 over no edit (0.10 needed)'
+    """
+    if not gap >= MIN_GAP:
+        return f"the skyline gains only {gap:.3f} over no edit ({MIN_GAP:.2f} needed)"
+    if not gap_low > MIN_GAP_LOW:
+        return f"the skyline's gain is uncertain: its interval begins at {gap_low:.3f} ({MIN_GAP_LOW:.2f} needed)"
+    if not s_null <= MAX_NULL_S:
+        return f"random dictionaries reach S = {s_null:.2f} ({MAX_NULL_S} at most)"
+    return ""

@@ -1,0 +1,39 @@
+"""The metrics of METHOD §6, one a file: tensors in, a small frozen result out.
+
+Each keeps its values per prompt where an interval is drawn by bootstrap; ratios are taken of means, after the draw.
+"""
+
+from ioi_bench.metrics.codes import CodeStatistics, code_statistics
+from ioi_bench.metrics.divergence import Divergence, divergence
+from ioi_bench.metrics.edit_accuracy import EditAccuracy, edit_accuracy
+from ioi_bench.metrics.edit_distance import EditDistance, edit_distance
+from ioi_bench.metrics.edit_weight import EditWeight, FeatureWeights, edit_weight, feature_weights
+from ioi_bench.metrics.ld_recovered import LogitDifferenceRecovered, ld_recovered
+from ioi_bench.metrics.logit_difference import LogitDifferenceGap, logit_difference, logit_difference_gap
+from ioi_bench.metrics.necessity import Necessity, necessity, without_reconstruction
+from ioi_bench.metrics.sufficiency import Sufficiency, sufficiency
+
+__all__ = [
+    "CodeStatistics",
+    "Divergence",
+    "EditAccuracy",
+    "EditDistance",
+    "EditWeight",
+    "FeatureWeights",
+    "LogitDifferenceGap",
+    "LogitDifferenceRecovered",
+    "Necessity",
+    "Sufficiency",
+    "code_statistics",
+    "divergence",
+    "edit_accuracy",
+    "edit_distance",
+    "edit_weight",
+    "feature_weights",
+    "ld_recovered",
+    "logit_difference",
+    "logit_difference_gap",
+    "necessity",
+    "sufficiency",
+    "without_reconstruction",
+]
