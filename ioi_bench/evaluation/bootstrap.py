@@ -59,7 +59,7 @@ class Bootstrap:
         sample = torch.ones(1, len(clusters), dtype=torch.float64)
         return cls(torch.cat([sample, counts[:, of_prompt]]))
 
-    def mean(self, table: Float[Tensor, "prompt *column"]) -> Float[Tensor, "draw *column"]:
+    def mean(self, table: Float[Tensor, "prompt ..."]) -> Float[Tensor, "draw ..."]:
         """Weighted means over prompts, per draw; NaN entries are left out, and a column of nothing else is NaN.
 
         The sample's own mean, in row 0, leaves out the missing value:
@@ -71,10 +71,7 @@ class Bootstrap:
         flat = table.reshape(len(table), -1).to("cpu", torch.float64)
         missing = flat.isnan()
         total = self.weights @ flat.masked_fill(missing, 0.0)
-        if missing.any():
-            count = self.weights @ (~missing).to(torch.float64)
-        else:
-            count = self.weights.sum(1, keepdim=True)
+        count = self.weights @ (~missing).to(torch.float64)
         # A draw may miss every prompt in which the value is defined: 0 / 0 is NaN, as it should be.
         return (total / count).reshape(-1, *table.shape[1:])
 

@@ -84,7 +84,7 @@ def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -
 
     ``(S − S_null) / (1 − min(S_null, 0.9))`` where S ≥ S_null, else ``(S − S_null) / S_null``.
 
-    >>> null_normalised(torch.tensor([0.6, 0.1, 0.0]), torch.tensor([0.2, 0.2, 0.0])).tolist()
+    >>> null_normalised(torch.tensor([0.625, 0.125, 0.0]), torch.tensor([0.25, 0.25, 0.0])).tolist()
     [0.5, -0.5, 0.0]
     """
     above = (s - s_null) / (1 - s_null.clamp_max(_MOST_NULL))

@@ -1,4 +1,4 @@
-"""Edit accuracy: under an edit, does the model say what it says under the true counterfactual activations? (METHOD §6)"""
+"""Edit accuracy: does the model say what it says under the true counterfactual activations? (METHOD §6)"""
 
 from __future__ import annotations
 
