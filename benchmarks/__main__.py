@@ -1,0 +1,65 @@
+"""``python -m benchmarks [NAME …]``: every benchmark, as ratios against a direct formulation in the same process.
+
+A benchmark is a module of this folder with ``run() -> list[dict]``; each record has ``name``, ``ratio`` and ``goal``
+(the least ratio that is good enough), and may have ``unit`` and more figures. Results go to ``latest.json``, with the
+versions that made them and without a date, so that a rerun on the same machine changes only what changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PACKAGES = ("ioi-bench", "torch", "transformer_lens", "transformers", "numpy")
+
+
+def modules() -> list[str]:
+    """Every benchmark, by name."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(HERE)]) if not module.name.startswith("_"))
+
+
+def record(found: dict[str, Any]) -> dict[str, Any]:
+    """The record as it is stored: rounded, and with whether the goal is met."""
+    met = found["ratio"] >= found["goal"]
+    rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in found.items()}
+    return {"unit": "×", **rounded, "met": bool(met)}
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in modules()]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}: there are {', '.join(modules())}", file=sys.stderr)
+        return 2
+    results = []
+    for name in names or modules():
+        print(f"{name} …", file=sys.stderr)
+        for found in importlib.import_module(f"benchmarks.{name}").run():
+            results.append(record(found))
+            last = results[-1]
+            verdict = "met" if last["met"] else "MISSED"
+            print(f"  {last['name']}: {last['ratio']:g}{last['unit']} (goal {last['goal']:g}{last['unit']}, {verdict})")
+    if not names:  # a part of the benchmarks does not overwrite the whole
+        text = json.dumps({"results": results, "versions": machine()}, indent=1, ensure_ascii=False)
+        (HERE / "latest.json").write_text(text + "\n", encoding="utf-8")
+    return 0 if all(result["met"] for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""The application: the root command, and how errors end it."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ioi_bench.cli import task
+from ioi_bench.cli.console import say
+from ioi_bench.errors import IoiBenchError
+
+__all__ = ["app"]
+
+_INTERRUPTED = 130
+
+
+class _Root(TyperGroup):
+    """Ends with our exit codes, and reads ``--debug`` wherever it stands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = [arg for arg in args if arg != "--debug"]
+        return super().parse_args(ctx, ["--debug", *rest] if len(rest) < len(args) else rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(_INTERRUPTED) from None
+        except (IoiBenchError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # `| head` closed the pipe: no error of ours
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            say(f"error: {error}", style="red")
+            raise typer.Exit(getattr(error, "exit_code", 1)) from None
+
+
+app = typer.Typer(
+    cls=_Root,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(task.app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"ioi-bench {version('ioi-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, and all warnings. May stand anywhere.")
+    ] = False,
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Judge sparse autoencoders by what editing their features does on the indirect-object-identification task.
+
+    stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
+
+    \b
+    Examples:
+      ioi-bench evaluate reference_saes/ioi-mini/topk   a score card of a suite
+      ioi-bench task show                               the prompts, with their roles coloured
+      ioi-bench skyline                                 what supervised dictionaries reach
+    """  # \b keeps the lines of the examples as they are
+    if not debug:
+        warnings.filterwarnings("ignore")  # other libraries' talk

@@ -1,0 +1,122 @@
+"""What all commands share: the two consoles, JSON, numbers, progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ioi_bench.evaluation.card import Figure
+
+__all__ = ["Report", "err", "figure", "number", "out", "print_json", "progress", "say"]
+
+Report = Callable[[str, int, int], None]
+"""What long work calls to tell how far it is: ``report(what, done, total)``."""
+
+_PIPE_WIDTH = 100
+_LINE_EVERY_SECONDS = 30.0
+_QUIET_SECONDS = 2.0
+
+
+def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
+    # Markup is off: the "[9]" of a site's name is not a style. A pipe has no width, and 80 would fold the tables.
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+def out() -> Console:
+    """The console of stdout: data."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """The console of stderr: talk."""
+    return _console(stderr=True)
+
+
+def say(message: str, style: str = "") -> None:
+    """One plain line on stderr, never folded: a path in it can be copied."""
+    err().print(message, style=style, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """JSON on stdout; NaN is refused, for JSON has none."""
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A share as papers print it.
+
+    >>> number(0.516), number(-0.04), number(1.0), number(None)
+    ('.52', '-.04', '1.00', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def figure(value: Figure, digits: int = 2) -> str:
+    """A figure with its interval: ``.52 [.49 .55]``."""
+    text = number(value.value, digits)
+    if value.value is None or value.low is None or value.high is None:
+        return text
+    return f"{text} [{number(value.low, digits)} {number(value.high, digits)}]"
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Progress on stderr for work over two seconds: bars with an estimate, or lines where no one watches."""
+    console = err()
+    if not console.is_terminal:
+        yield _lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    started = time.monotonic()
+    bars = Progress(*columns, console=console, transient=True, auto_refresh=False)
+    tasks: dict[str, Any] = {}
+    try:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+            if not bars.live.is_started and time.monotonic() - started > _QUIET_SECONDS:
+                bars.start()
+            if bars.live.is_started:
+                bars.refresh()
+
+        yield report
+    finally:
+        if bars.live.is_started:
+            bars.stop()
+
+
+def _lines() -> Report:
+    last = time.monotonic()
+    first_seen: dict[str, tuple[float, int]] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        since, done_then = first_seen.setdefault(what, (now, done))
+        if now - last < _LINE_EVERY_SECONDS:
+            return
+        last = now
+        gained = done - done_then
+        left = f", about {(now - since) * (total - done) / gained / 60:.0f} min left" if gained > 0 else ""
+        say(f"{what}: {done:,} of {total:,}{left}")
+
+    return report
