@@ -62,9 +62,8 @@ def test_relu_by_hand():
 
 def test_gated_shuts_the_gate_and_scales_the_magnitude_apart():
     eye, zero = torch.eye(2), torch.zeros(2)
-    sae = Gated(
-        W_enc=eye, r_mag=torch.tensor([2.0, 1.0]).log(), b_gate=torch.tensor([0.0, -2.0]), b_mag=zero, W_dec=eye, b_dec=zero
-    )  # fmt: skip
+    r_mag, b_gate = torch.tensor([2.0, 1.0]).log(), torch.tensor([0.0, -2.0])
+    sae = Gated(W_enc=eye, r_mag=r_mag, b_gate=b_gate, b_mag=zero, W_dec=eye, b_dec=zero)
     assert sae.encode(torch.tensor([[1.0, 1.0], [-1.0, 3.0]])).tolist() == [[2.0, 0.0], [0.0, 3.0]]
 
 
