@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from ioi_bench.errors import InputError, StorageError
+from ioi_bench.atomic import write_file
+from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,6 @@ __all__ = [
     "Made",
     "NullFigures",
     "card_schema",
-    "write_atomically",
 ]
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -248,7 +248,7 @@ class Card(_Record):
             StorageError: the file cannot be written; nothing is left half-written.
         """
         path = Path(path)
-        write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+        write_file(path, (self.model_dump_json(indent=1) + "\n").encode())
         return path
 
     def to_frame(self) -> pd.DataFrame:
@@ -291,21 +291,3 @@ def _row(method: str | None, budget: int | None, metric: str, figure: Figure) ->
 def card_schema() -> dict[str, Any]:
     """The card's JSON Schema."""
     return Card.model_json_schema()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: a temporary file beside it, then a rename.
-
-    Raises:
-        StorageError: no permission, no space, no such place.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
