@@ -115,7 +115,7 @@ def export(
       ioi-bench task export --out test.parquet
       ioi-bench task export --split train --format jsonl --out train.jsonl --model gpt2
     """
-    from ioi_bench.dictionaries.atomic import write_file
+    from ioi_bench.atomic import write_file
     from ioi_bench.task.frame import split_frame
 
     frame = split_frame(_split(model, split))

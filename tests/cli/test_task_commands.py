@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing(cli, tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ioi_bench.dictionaries.atomic.os.fsync", full)
+    monkeypatch.setattr("ioi_bench.atomic.os.fsync", full)
     result = cli("task", "export", "--format", "csv", "--out", tmp_path / "split.csv")
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr

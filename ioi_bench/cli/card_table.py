@@ -1,0 +1,127 @@
+"""A score card on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ioi_bench.cli.console import figure, number, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ioi_bench.evaluation.card import Card, CardCell, EditFigures
+
+__all__ = ["print_card", "shown_budget"]
+
+
+def shown_budget(budgets: Iterable[int]) -> int:
+    """The budget that tables show: 2, as the post's do, or the nearest one that was evaluated."""
+    return min(budgets, key=lambda budget: (abs(budget - 2), budget))
+
+
+def _pair(edit: EditFigures | None) -> str:
+    """Accuracy/weight, as the papers' tables print them."""
+    return "–" if edit is None else f"{number(edit.accuracy.value)}/{number(edit.weight_removed.value)}"
+
+
+def _edit(cell: CardCell, method: str, budget: int) -> EditFigures | None:
+    return next((edit for edit in cell.edits if (edit.method, edit.budget) == (method, budget)), None)
+
+
+def print_card(card: Card, console: Console) -> None:
+    """Headline scores, the table of cells, the reasons of unranked ones; warnings go to stderr."""
+    from rich.text import Text
+
+    made = card.made
+    console.print(
+        Text(made.suite, style="bold").append(
+            f" on {made.model}: {made.spec} {made.split}, {made.n_prompts:,} prompts, {made.wall_seconds:.0f} s",
+            style="not bold",
+        )
+    )
+    console.print()
+    console.print(_headline(card))
+    console.print(f"\n{made.methods[0]}: accuracy of the edit / weight removed, and the score")
+    console.print(_cells(card))
+    if len(card.headline) > 1:
+        console.print("\nthe methods beside each other: score, accuracy/weight")
+        console.print(_by_method(card))
+    console.print()
+    for cell in card.cells:
+        if cell.headline and not cell.ranked:
+            console.print(Text(f"{cell.name} is not ranked: {cell.reason}", style="dim"))
+        if cell.missing_sites:
+            missing = f"{len(cell.missing_sites)} of {len(cell.sites)}"
+            console.print(Text(f"{cell.name}: {missing} sites have no dictionary and count as random", style="dim"))
+    for warning in card.warnings:
+        say(f"warning: {warning.message}", style="yellow")
+
+
+def _headline(card: Card) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for index, (method, headline) in enumerate(card.headline.items()):
+        cells = f"mean of {headline.n_cells} ranked cell{'s' * (headline.n_cells != 1)}" if index == 0 else ""
+        style = "bold" if index == 0 else ""
+        table.add_row("IOI score" if index == 0 else "", method, figure(headline.score), cells, style=style)
+    return table
+
+
+def _cells(card: Card) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    method, budget = card.made.methods[0], shown_budget(card.made.budgets)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("\ncell", no_wrap=True)
+    for heading in (
+        "no\nedit",
+        "skyline\nacc/wt",
+        f"k = {budget}\nacc/wt",
+        "score\n[95 %]",
+        "\nL0",
+        "\nFVU",
+        "LD\nrec.",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    # Ranked first; what does not count is shown, dimmed.
+    for cell in sorted(card.cells, key=lambda cell: (not cell.headline, not cell.ranked)):
+        score = cell.scores.get(method)
+        counts = cell.headline and cell.ranked
+        faithful = cell.faithfulness
+        table.add_row(
+            cell.name,
+            number(cell.no_edit.value),
+            _pair(cell.skyline.get("mean")),
+            _pair(_edit(cell, method, budget)),
+            figure(score.score) if score and counts else "unranked" if cell.headline else "–",
+            number(faithful.l0.value, 1),
+            number(faithful.fvu.value),
+            number(faithful.ld_recovered.value) + ("" if faithful.ld_recovered_reliable else "?"),
+            style="" if counts else "dim",
+        )
+    return table
+
+
+def _by_method(card: Card) -> Table:
+    """Each method's score in each ranked cell, and its accuracy at the shown budget."""
+    from rich import box
+    from rich.table import Table
+
+    budget = shown_budget(card.made.budgets)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(f"k = {budget}", no_wrap=True)
+    for method in card.made.methods:
+        table.add_column(method, justify="right", no_wrap=True)
+    for cell in card.cells:
+        if cell.headline and cell.ranked:
+            row = []
+            for method in card.made.methods:
+                score = cell.scores.get(method)
+                shown = number(score.score.value) if score else ""
+                row.append(f"{shown} {_pair(_edit(cell, method, budget))}".strip())
+            table.add_row(cell.name, *row)
+    return table
