@@ -1,0 +1,144 @@
+"""What ioi-mini is trained to do: the task, the causal model under interchange, attention shares, mixed sites.
+
+Interchange-intervention training after Geiger et al. 2022 (arXiv 2112.00826) in InterpBench's strict form (Gupta et
+al. 2024, arXiv 2407.14494): activations of a source prompt take the place of the base's at one place, and the answer
+must be what the causal model says; at a place outside the circuit nothing may change.
+
+The causal model: the duplicate heads at S2 write *which of the two names S is* (first or second); the S-inhibition
+heads carry that to END; the name movers move the other name. So a source's position signal makes the base answer with
+its name at the other position, and a source's name-mover output makes it answer with the source's IO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ioi_bench.lm.mini.data import ROLES, MiniBatch
+from ioi_bench.lm.mini.network import Intervention, MiniConfig, Trace
+from ioi_bench.sites import Role, Site
+
+__all__ = ["STAGES", "ShareBand", "Stage", "attention_loss", "expected_answer", "intervention", "other_sites"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Heads that do one step of the causal model, and where they look (shares of attention; the rest goes elsewhere)."""
+
+    group: str
+    layer: int
+    heads: tuple[int, ...]
+    role: Role
+    attention: dict[Role, float]
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The output of the heads at the stage's role."""
+        return tuple(Site("z", self.layer, head, self.role) for head in self.heads)
+
+
+STAGES = (
+    Stage("duplicate-token", 1, (0, 1), Role.S2, {Role.S1: 0.7}),
+    Stage("s-inhibition", 3, (0, 1), Role.END, {Role.S2: 0.6, Role.S1: 0.1}),
+    Stage("name-mover", 4, (0, 1), Role.END, {Role.IO: 0.5, Role.S1: 0.2, Role.S2: 0.2}),
+)
+
+
+def other_sites(config: MiniConfig) -> tuple[tuple[str, int, int, Role], ...]:
+    """Every head output and MLP output at every role that is not a stage's: (component, layer, head, role)."""
+    taken = {(stage.layer, head, stage.role) for stage in STAGES for head in stage.heads}
+    heads = [
+        ("z", layer, head, role)
+        for layer in range(config.n_layers)
+        for head in range(config.n_heads)
+        for role in ROLES
+        if (layer, head, role) not in taken
+    ]
+    return (*heads, *(("mlp_out", layer, -1, role) for layer in range(config.n_layers) for role in ROLES))
+
+
+def intervention(
+    config: MiniConfig, base: MiniBatch, source: MiniBatch, trace: Trace, kind: Int[Tensor, " prompt"]
+) -> Intervention:
+    """One interchange a prompt: ``kind`` below ``len(STAGES)`` swaps that stage, above it that other site."""
+    n, length = base.tokens.shape
+    heads = torch.zeros(config.n_layers, n, length, config.n_heads, dtype=torch.bool)
+    mlps = torch.zeros(config.n_layers, n, length, dtype=torch.bool)
+    rows, others = torch.arange(n), other_sites(config)
+    for index in kind.unique().tolist():
+        chosen = rows[kind == index]
+        if index < len(STAGES):
+            stage = STAGES[index]
+            for head in stage.heads:
+                heads[stage.layer, chosen, base.at(stage.role)[chosen], head] = True
+            continue
+        component, layer, head, role = others[index - len(STAGES)]
+        if component == "z":
+            heads[layer, chosen, base.at(role)[chosen], head] = True
+        else:
+            mlps[layer, chosen, base.at(role)[chosen]] = True
+    origin = torch.zeros(n, length, dtype=torch.long).scatter_(1, base.positions, source.positions)
+    return Intervention(trace, origin, heads, mlps)
+
+
+def expected_answer(base: MiniBatch, source: MiniBatch, kind: Int[Tensor, " prompt"]) -> Int[Tensor, " prompt"]:
+    """The causal model's answer under the interchange."""
+    moved = torch.where(base.abb == source.abb, base.io, base.s)
+    return torch.where(kind < 2, moved, torch.where(kind == 2, source.io, base.io))
+
+
+def attention_loss(trace: Trace, batch: MiniBatch) -> Float[Tensor, ""]:
+    """Cross-entropy of the designated heads' attention to their target shares (binned: the named roles, and the rest)."""
+    rows, loss = torch.arange(len(batch.tokens)), torch.zeros(())
+    for stage in STAGES:
+        for head in stage.heads:
+            weights = trace.attention[stage.layer][rows, head, batch.at(stage.role)]
+            named = torch.stack([weights[rows, batch.at(role)] for role in stage.attention], dim=1)
+            shares = torch.cat([named, 1 - named.sum(1, keepdim=True)], dim=1).clamp_min(1e-4)
+            target = torch.tensor([*stage.attention.values(), 1 - sum(stage.attention.values())])
+            loss = loss + (target * (target.log() - shares.log())).sum(1).mean()
+    return loss / sum(len(stage.heads) for stage in STAGES)
+
+
+@dataclass(frozen=True)
+class ShareBand:
+    """Where an attribute's share of a site's variance must lie, so that sites stay mixed."""
+
+    component: str
+    stage: int
+    role: Role
+    attribute: str
+    low: float
+    high: float
+
+
+def site_values(trace: Trace, batch: MiniBatch, component: str, stage: Stage, role: Role) -> Float[Tensor, "head prompt d"]:
+    """Activations of a component of the stage's heads at a role."""
+    rows = torch.arange(len(batch.tokens))
+    values = getattr(trace, component)[stage.layer][rows, batch.at(role)]
+    return values[:, list(stage.heads)].transpose(0, 1)
+
+
+def pos_share(a: Float[Tensor, "head prompt d"], abb: Bool[Tensor, " prompt"]) -> Float[Tensor, " head"]:
+    """Share of the variance that the pattern explains."""
+    total = (a - a.mean(1, keepdim=True)).pow(2).sum(-1).mean(1)
+    gap = a[:, abb].mean(1) - a[:, ~abb].mean(1)
+    return gap.pow(2).sum(-1) / 4 / total.clamp_min(1e-8)
+
+
+def pair_share(
+    a: Float[Tensor, "head prompt d"], b: Float[Tensor, "head prompt d"], shared: Bool[Tensor, " prompt"]
+) -> Float[Tensor, " head"]:
+    """Share of the variance that an attribute explains, from pairs of prompts that have only it in common."""
+    ca, cb = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    total = (ca.pow(2).sum(-1).mean(1) + cb.pow(2).sum(-1).mean(1)) / 2
+    return (ca * cb).sum(-1)[:, shared].mean(1) / total.clamp_min(1e-8)
+
+
+def band_loss(share: Float[Tensor, " head"], low: float, high: float) -> Float[Tensor, ""]:
+    """Zero inside the band, quadratic outside."""
+    return (F.relu(low - share) + F.relu(share - high)).pow(2).mean()
