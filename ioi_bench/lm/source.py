@@ -1,0 +1,141 @@
+"""Where a model's files are, and whether they can be what they claim to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ioi_bench.errors import InputError, ModelUnavailableError, UnknownNameError
+from ioi_bench.lm.forward import ACTIVATIONS
+
+__all__ = ["MINI_DIRECTORY", "load_tokenizer", "load_weights", "locate", "read_config"]
+
+MINI_DIRECTORY = Path(__file__).parent / "mini" / "weights"
+"""Where ioi-mini's weights are shipped."""
+
+_HUB_NAMES = {"gpt2": "openai-community/gpt2"}
+_FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+_HUB_TIMEOUT = 10.0
+
+
+def locate(given: str) -> tuple[str, Path]:
+    """The model's name and the directory that holds it."""
+    if given == "ioi-mini":
+        return given, MINI_DIRECTORY
+    if given in _HUB_NAMES:
+        return given, _from_hub(given, _HUB_NAMES[given])
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return path.resolve().name, path
+    if path.exists():
+        raise InputError(f"{given!r} is a file: give the directory that holds config.json and model.safetensors")
+    if path.name != given:  # it was meant as a path
+        raise InputError(f"the model directory {given!r} does not exist")
+    raise UnknownNameError("model", given, ["ioi-mini", *_HUB_NAMES])
+
+
+def _from_hub(name: str, repository: str) -> Path:
+    """The cached snapshot where it is whole, else a download."""
+    from huggingface_hub import snapshot_download
+
+    for candidate in (repository, name):  # older caches hold it under the short name
+        try:
+            found = Path(snapshot_download(candidate, allow_patterns=_FILES, local_files_only=True))
+        except OSError:
+            continue
+        if (found / "config.json").is_file() and (found / "model.safetensors").is_file():
+            return found
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_FILES, etag_timeout=_HUB_TIMEOUT))
+    except Exception as error:  # the Hub's client raises its own, requests' and httpx's errors, by version
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelUnavailableError(
+            f"{name} is not in the local cache and the Hub cannot be reached: {reason}. Connect once, point HF_HOME "
+            f"at a cache that holds {repository}, or give a local directory with config.json, model.safetensors and "
+            "the tokenizer's files"
+        ) from error
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """``config.json``, if it describes a GPT-2 that our forward pass computes."""
+    path = directory / "config.json"
+    if not path.is_file():
+        content = "is empty" if not directory.exists() or not any(directory.iterdir()) else "has no config.json"
+        raise InputError(
+            f"{directory} {content}: a Hugging Face model directory holds config.json, model.safetensors and the "
+            "tokenizer's files"
+        )
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "gpt2":
+        raise InputError(f"{directory} holds a model of type {kind!r}; only GPT-2's architecture is supported")
+    for option, usual in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False)):
+        if config.get(option, usual) != usual:
+            raise InputError(f"{path} sets {option} = {config[option]}, which is not supported: expected {usual}")
+    activation = config.setdefault("activation_function", "gelu_new")
+    if activation not in ACTIVATIONS:
+        raise UnknownNameError("activation function", str(activation), ACTIVATIONS)
+    return config
+
+
+def _check_weight_file(directory: Path) -> None:
+    """The weights must be one whole safetensors file: nothing from outside is unpickled."""
+    from safetensors import SafetensorError, safe_open
+
+    path = directory / "model.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"{directory} has no model.safetensors: save the model with save_pretrained (pickled weights, "
+            "pytorch_model.bin, are not read)"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            file.keys()
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged or not a safetensors file ({error}): fetch it again") from error
+
+
+def load_weights(directory: Path) -> Any:
+    """The Hugging Face model, in float32 and complete."""
+    _check_weight_file(directory)
+    from transformers import GPT2LMHeadModel
+
+    try:
+        hf_model, info = GPT2LMHeadModel.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"the weights in {directory} do not fit its config.json: {error}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise InputError(f"{directory / 'model.safetensors'} lacks {len(missing)} tensors, such as {missing[0]!r}")
+    for name, value in hf_model.state_dict().items():
+        if not value.isfinite().all():
+            raise InputError(f"the weights in {directory} have NaN or Inf in {name!r}: the file is damaged")
+    return hf_model
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """The fast tokenizer that lies beside the weights."""
+    from transformers import AutoTokenizer
+
+    if not (directory / "tokenizer.json").is_file():  # transformers would quietly make up an empty one
+        raise InputError(f"{directory} has no tokenizer.json: save the tokenizer beside the model (save_pretrained)")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, use_fast=True, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{directory} holds no readable tokenizer (tokenizer.json): {error}") from error
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer in {directory} gives no character offsets: a fast one is needed")
+    return tokenizer

@@ -1,0 +1,44 @@
+"""Models that several tests share: GPT-2's real tokenizer, and random GPT-2s on disk."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is a folder of the repository, not of the package
+
+from benchmarks import _offline_gpt2
+
+if TYPE_CHECKING:
+    from ioi_bench.lm import LanguageModel
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer() -> Any:
+    """The real GPT-2 BPE."""
+    return _offline_gpt2.gpt2_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def gpt2_dir(tmp_path_factory: pytest.TempPathFactory, gpt2_tokenizer: Any) -> Path:
+    """A randomly initialised GPT-2 of the true size, with the real tokenizer (500 MB: for slow tests)."""
+    return _offline_gpt2.save_random_gpt2(tmp_path_factory.mktemp("gpt2-random"), gpt2_tokenizer, scale=2.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2_dir(tmp_path_factory: pytest.TempPathFactory, gpt2_tokenizer: Any) -> Path:
+    """A random GPT-2 with 3 layers of 4 heads of width 8, with the real tokenizer."""
+    directory = tmp_path_factory.mktemp("gpt2-tiny")
+    sizes = {"n_layer": 3, "n_embd": 32, "n_head": 4, "n_positions": 64}
+    return _offline_gpt2.save_random_gpt2(directory, gpt2_tokenizer, scale=10.0, **sizes)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tiny_gpt2_dir: Path) -> LanguageModel:
+    """The model of ``tiny_gpt2_dir``, loaded."""
+    from ioi_bench.lm import load_model
+
+    return load_model(tiny_gpt2_dir)
