@@ -20,7 +20,7 @@ from ioi_bench.errors import InputError
 if TYPE_CHECKING:
     from ioi_bench.task import Prompt
 
-__all__ = ["DRAWS", "Bootstrap", "Interval", "interval", "name_pairs"]
+__all__ = ["DRAWS", "Bootstrap", "Interval", "interval", "intervals", "name_pairs"]
 
 DRAWS = 1000
 _LOW, _HIGH = 0.025, 0.975
@@ -71,19 +71,30 @@ class Bootstrap:
         flat = table.reshape(len(table), -1).to("cpu", torch.float64)
         missing = flat.isnan()
         total = self.weights @ flat.masked_fill(missing, 0.0)
-        count = self.weights @ (~missing).to(torch.float64)
+        count = self.weights.sum(1, keepdim=True).expand_as(total).clone()
+        partly = missing.any(0)
+        count[:, partly] = self.weights @ (~missing[:, partly]).to(torch.float64)
         # A draw may miss every prompt in which the value is defined: 0 / 0 is NaN, as it should be.
-        return (total / count).reshape(-1, *table.shape[1:])
+        return (total / count).view(len(self.weights), *table.shape[1:])
+
+
+def intervals(draws: Float[Tensor, "draw ..."]) -> Float[Tensor, "3 ..."]:
+    """Value, low and high of every column: row 0, and the 2.5 % and 97.5 % quantiles of the rows below it.
+
+    Undefined draws are left out; an undefined value has no interval.
+    """
+    quantiles = torch.nanquantile(draws[1:], torch.tensor([_LOW, _HIGH], dtype=draws.dtype), dim=0)
+    value = draws[:1]
+    return torch.cat([value, quantiles.masked_fill(value.isnan(), torch.nan)])
 
 
 def interval(draws: Float[Tensor, " draw"]) -> Interval:
-    """The value in row 0 with the 2.5 % and 97.5 % quantiles of the rows below it."""
-    value = draws[0].item()
-    rest = draws[1:][~draws[1:].isnan()]
-    if value != value or not len(rest):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = torch.quantile(rest, torch.tensor([_LOW, _HIGH], dtype=rest.dtype)).tolist()
-    return Interval(value, low, high)
+    """The same for one column.
+
+    >>> interval(torch.tensor([5.0, 4.0, 6.0]))
+    Interval(value=5.0, low=4.05..., high=5.94...)
+    """
+    return Interval(*intervals(draws).tolist())
 
 
 def name_pairs(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:

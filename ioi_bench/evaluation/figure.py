@@ -99,13 +99,13 @@ def _panel(cell: CardCell, methods: list[str], x: alt.Scale) -> alt.LayerChart:
     colours = [_COLOURS.get(method) or next(spare) for method in methods]
     series = [*methods, _SKYLINE, _NULL, _NO_EDIT]
     rows = [_row(edit.method, edit) for edit in cell.edits]
-    rows += [_row(_SKYLINE, cell.skyline["mean"])] + _null_rows(cell)
+    rows += [_row(_SKYLINE, cell.skyline["mean"]), *_null_rows(cell)]
     no_edit = {"series": _NO_EDIT, "budget": 0, "weight": 0.0, "accuracy": cell.no_edit.value}
     frame = pd.DataFrame([row for row in [*rows, no_edit] if row["weight"] is not None])
     legend = alt.Legend(symbolType="circle", symbolOpacity=1)
     base = alt.Chart(frame).encode(
         x=alt.X("weight:Q", scale=x, title="weight removed (centred)", axis=_axis()),
-        y=alt.Y("accuracy:Q", scale=alt.Scale(domain=(0, 1.04)), title="edit accuracy", axis=_axis()),
+        y=alt.Y("accuracy:Q", scale=alt.Scale(domain=(0, 1.04), nice=False), title="edit accuracy", axis=_axis()),
         color=alt.Color(
             "series:N", scale=alt.Scale(domain=series, range=[*colours, _INK, _PALE, "#bbbbbb"]), legend=legend
         ),

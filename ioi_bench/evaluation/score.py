@@ -71,12 +71,8 @@ def cell_value(values: Float[Tensor, "*draw budget"], budgets: Sequence[int]) ->
     best = []
     for most in SCORED_BUDGETS:
         at = [i for i, budget in enumerate(budgets) if budget in SCORED_BUDGETS and budget <= most]
-        best.append(values[..., at].amax(-1).clamp_min(0) if at else _nothing_like(values))
+        best.append(values[..., at].amax(-1).clamp_min(0) if at else values.new_zeros(values.shape[:-1]))
     return torch.stack(best).mean(0)
-
-
-def _nothing_like(values: Float[Tensor, "*draw budget"]) -> Float[Tensor, "*draw"]:
-    return torch.zeros_like(values[..., 0])
 
 
 def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -> Float[Tensor, "*draw"]:

@@ -1,0 +1,159 @@
+"""What an evaluation reads: activations of a split, of its counterfactuals and of train, with attribute values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ioi_bench.activations import capture_split
+from ioi_bench.dictionaries.supervised import index_labels
+from ioi_bench.evaluation.codes import Values
+from ioi_bench.evaluation.runs import CellBatch
+from ioi_bench.sites import ATTRIBUTES, Cell, Site
+from ioi_bench.task import Prompt, Split, TaskSpec, TokenBatch, name_tokens, tokenize
+
+if TYPE_CHECKING:
+    from ioi_bench.lm.circuit import Circuit
+    from ioi_bench.lm.model import LanguageModel
+
+__all__ = [
+    "Capture",
+    "Progress",
+    "SplitData",
+    "TrainData",
+    "attribute_values",
+    "read_split",
+    "read_train",
+    "silent",
+    "values_of",
+]
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)``."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def attribute_values(spec: TaskSpec) -> dict[str, tuple[str, ...]]:
+    """All values of every attribute, in the order of their indices."""
+    return {"io": spec.names, "s": spec.names, "pos": ("ABB", "BAB")}
+
+
+def values_of(spec: TaskSpec, prompts: Sequence[Prompt], cells: Sequence[Cell]) -> tuple[Values, dict[str, int]]:
+    """Indices of each prompt's attribute values, also joint ones, and how many values there are, by edit."""
+    known = attribute_values(spec)
+    labels = {attribute: [prompt.value((attribute,)) for prompt in prompts] for attribute in ATTRIBUTES}
+    values, sizes = index_labels(known, labels), {attribute: len(known[attribute]) for attribute in ATTRIBUTES}
+    for cell in cells:
+        joint, size = torch.zeros(len(prompts), dtype=torch.int64), 1
+        for attribute in cell.attributes:
+            joint = joint * len(known[attribute]) + values[attribute]
+            size *= len(known[attribute])
+        values[cell.edit], sizes[cell.edit] = joint, size
+    return values, sizes
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """Train activations at all sites, and attribute values by edit."""
+
+    activations: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    values: Values
+    n_values: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """The prompts that are evaluated, with their counterfactuals' activations, by edit."""
+
+    split: Split
+    tokens: TokenBatch
+    base: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    counterfactual: Mapping[str, Mapping[Site, Float[Tensor, "prompt d_in"]]]
+    base_values: Values
+    target_values: Mapping[str, Values]
+    names: Mapping[str, Int64[Tensor, "prompt name"]]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batch(self, cell: Cell, sites: Sequence[Site], rows: slice) -> CellBatch:
+        """Some prompts of a cell."""
+        return CellBatch(
+            edit=cell.edit,
+            a_s={site: self.base[site][rows] for site in sites},
+            a_t={site: self.counterfactual[cell.edit][site][rows] for site in sites},
+            base={edit: index[rows] for edit, index in self.base_values.items()},
+            target={edit: index[rows] for edit, index in self.target_values[cell.edit].items()},
+            names=self.names[cell.edit][rows],
+        )
+
+
+@dataclass(frozen=True)
+class Capture:
+    """How activations are read."""
+
+    model: LanguageModel
+    batch_size: int
+    cache_dir: Path | None
+    progress: Progress
+
+    def __call__(
+        self, spec: TaskSpec, prompts: Sequence[Prompt], sites: Sequence[Site], what: str
+    ) -> dict[Site, Float[Tensor, "prompt d_in"]]:
+        """Activations at sites, from the cache where they are there."""
+        found = capture_split(
+            self.model,
+            spec,
+            prompts,
+            sites,
+            batch_size=self.batch_size,
+            cache_dir=self.cache_dir,
+            progress=self._tell(what),
+        )
+        return {site: values.cpu() for site, values in found.items()}
+
+    def _tell(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.progress(what, done, total)
+
+
+def read_train(capture: Capture, circuit: Circuit, cells: Sequence[Cell], train: Split) -> TrainData:
+    """Capture the train split at all sites of the cells."""
+    values, sizes = values_of(train.spec, train.prompts, cells)
+    sites = sorted({site for cell in cells for site in circuit.cross_sections[cell.cross_section].sites})
+    return TrainData(capture(train.spec, train.prompts, sites, "train activations"), values, sizes)
+
+
+def read_split(capture: Capture, circuit: Circuit, cells: Sequence[Cell], split: Split) -> SplitData:
+    """Capture a split and the counterfactuals that the cells need, each at the sites of its cells."""
+    spec, tokenizer = split.spec, capture.model.tokenizer
+    needed: dict[tuple[str, ...], set[Site]] = {}
+    for cell in cells:
+        needed.setdefault(cell.attributes, set()).update(circuit.cross_sections[cell.cross_section].sites)
+    everywhere = sorted(set().union(*needed.values()))
+    name_token = name_tokens(spec.names, tokenizer)
+    base_values, _ = values_of(spec, split.prompts, cells)
+    counterfactual, values, names = {}, {}, {}
+    for attributes, sites in needed.items():
+        edit, prompts = "+".join(attributes), split.counterfactual(attributes)
+        counterfactual[edit] = capture(spec, prompts, sorted(sites), f"{edit} counterfactuals")
+        values[edit], _ = values_of(spec, prompts, cells)
+        named = (base_values["io"], base_values["s"], values[edit]["io"], values[edit]["s"])
+        names[edit] = torch.stack([name_token[index] for index in named], 1)
+    return SplitData(
+        split=split,
+        tokens=tokenize(spec, split.prompts, tokenizer),
+        base=capture(spec, split.prompts, everywhere, "activations"),
+        counterfactual=counterfactual,
+        base_values=base_values,
+        target_values=values,
+        names=names,
+    )

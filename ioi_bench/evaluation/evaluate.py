@@ -1,0 +1,227 @@
+"""The main job: a suite in, a score card out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ioi_bench.atomic import storage_errors
+from ioi_bench.dictionaries.nulls import matched_null, standard_null
+from ioi_bench.dictionaries.suite import Suite, check_fits, load_suite
+from ioi_bench.dictionary import Dictionary
+from ioi_bench.editing import EDITS
+from ioi_bench.editing.base import check_budgets
+from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
+from ioi_bench.evaluation.assemble import Results, assemble, write_results
+from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
+from ioi_bench.evaluation.card import Card, Made
+from ioi_bench.evaluation.codes import SiteCodes
+from ioi_bench.evaluation.data import Capture, Progress, silent
+from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
+from ioi_bench.evaluation.provenance import hardware, versions
+from ioi_bench.evaluation.ranking import rank_cells
+from ioi_bench.evaluation.score import NULL_SEEDS
+from ioi_bench.evaluation.study import Study, run_study
+from ioi_bench.lm.circuit import Circuit, RankedCell, load_circuit
+from ioi_bench.lm.model import LanguageModel, load_model
+from ioi_bench.sites import Cell, Site
+from ioi_bench.task import Split, task_spec
+
+__all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate"]
+
+DEFAULT_BUDGETS = (1, 2, 4, 8, 16)
+DEFAULT_METHODS = ("exchange", "split", "aware", "universal")
+_SHIPPED_CIRCUITS = ("ioi-mini", "gpt2")
+
+
+def evaluate(
+    suite: Suite | str | Path,
+    *,
+    model: LanguageModel | str | Path = "ioi-mini",
+    circuit: Circuit | str | Path | None = None,
+    ranking: Mapping[Cell, RankedCell] | None = None,
+    split: str = "test",
+    prompts: int | None = None,
+    train_prompts: int | None = None,
+    budgets: Sequence[int] = DEFAULT_BUDGETS,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    device: str = "cpu",
+    batch_size: int = 512,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Card:
+    """Judge a suite of dictionaries by what editing their features does (METHOD §5–7).
+
+    Args:
+        suite: a suite, or the path of one in the native format.
+        model: a loaded model, or what `load_model` takes.
+        circuit: a circuit, or what `load_circuit` takes; by default the model's own, ``gpt2`` for a directory.
+        ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
+        split: the prompts that are edited; F1 rankings and means always come from train.
+        prompts: only the first so many.
+        train_prompts: only the first so many train prompts (faster; the card says so).
+        budgets: numbers of features that edits may change; 1, 2 and 4 are scored.
+        methods: edit methods by name.
+        device: where the model runs; dictionaries run on the CPU.
+        batch_size: prompts at once; changes memory and time, not results.
+        seed: of bootstrap and random dictionaries.
+        cache_dir: where captures are kept; ``None`` keeps none.
+        out: a folder for ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``.
+        progress: called as ``progress(what, done, total)``.
+
+    Raises:
+        InputError: budgets, prompts or paths that make no sense; `UnknownNameError` and `SuiteError` among them.
+        ModelUnavailableError: the model is not here and cannot be fetched.
+        StorageError: ``out`` cannot be written.
+    """
+    clock = _Clock()
+    tell = progress or silent
+    budgets, methods = _checked(tuple(budgets), tuple(methods), batch_size)
+    folder = None if out is None else _writable(Path(out))
+    with clock("load"):
+        suite = suite if isinstance(suite, Suite) else load_suite(suite)
+        model = model if isinstance(model, LanguageModel) else load_model(model, device)
+        circuit = circuit if isinstance(circuit, Circuit) else load_circuit(_circuit_name(circuit, model))
+        check_fits(suite, model, model.sha256)
+        judged, train = (_part(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
+    with clock("activations and skyline"):
+        capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
+        inputs = gather(capture, circuit, judged, train)
+    boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
+    with clock("ranking"):
+        frozen = circuit.ranked if ranking is None else ranking
+        ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
+    with clock("train statistics"):
+        study, missing = _study(suite, inputs, methods, budgets, seed, tell)
+    with clock("edits and patched runs"):
+        tables = run_study(study, batch_size, tell)
+    made = Made(
+        spec=judged.spec.name,
+        spec_sha256=judged.spec.sha256,
+        model=model.name,
+        model_sha256=model.sha256,
+        circuit=circuit.track,
+        circuit_sha256=circuit.sha256,
+        suite=suite.name,
+        suite_sha256=suite.sha256,
+        split=split,
+        n_prompts=len(judged),
+        n_train_prompts=len(train),
+        full_train=train_prompts is None,
+        budgets=budgets,
+        methods=methods,
+        seed=seed,
+        n_draws=len(boot.weights) - 1,
+        device=str(model.device),
+        versions=versions(),
+        hardware=hardware(model.device),
+        wall_seconds=0.0,
+        timing={},
+    )
+    results = Results(study, tables, boot, ranked, missing, frozen is not None)
+    with clock("bootstrap"):
+        card = assemble(results, made, circuit)
+    card = card.model_copy(update={"made": made.model_copy(update=clock.read())})
+    if folder is not None:
+        write_results(card, results, folder)
+    return card
+
+
+@dataclass
+class _Clock:
+    """Where the time goes."""
+
+    started: float = field(default_factory=time.perf_counter)
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self.spent[what] = time.perf_counter() - before
+
+    def read(self) -> dict[str, object]:
+        return {"wall_seconds": time.perf_counter() - self.started, "timing": dict(self.spent)}
+
+
+def _checked(
+    budgets: tuple[int, ...], methods: tuple[str, ...], batch_size: int
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    check_budgets(budgets)
+    for method in methods:
+        if method not in EDITS:
+            raise UnknownNameError("edit method", method, EDITS)
+    if not methods or len(set(methods)) != len(methods):
+        raise InputError(f"give one or more distinct edit methods, got {', '.join(methods) or 'none'}")
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, got {batch_size}")
+    return budgets, methods
+
+
+def _writable(folder: Path) -> Path:
+    """Find out before the work and not after it."""
+    with storage_errors("write to", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"cannot write to {str(folder)!r}: permission denied; choose another folder")
+    return folder
+
+
+def _circuit_name(given: str | Path | None, model: LanguageModel) -> str | Path:
+    if given is not None:
+        return given
+    return model.name if model.name in _SHIPPED_CIRCUITS else "gpt2"
+
+
+def _part(circuit: Circuit, name: str, n: int | None) -> Split:
+    split = task_spec(circuit.task).split(name)
+    return split if n is None else split.head(n)
+
+
+def _study(
+    suite: Suite, inputs: Inputs, methods: tuple[str, ...], budgets: tuple[int, ...], seed: int, tell: Progress
+) -> tuple[Study, frozenset[Site]]:
+    """The suite's dictionaries and their nulls, with random ones at sites that the suite lacks (METHOD §7)."""
+    sites, headline = inputs.sites_of(inputs.cells), inputs.circuit.headline
+    missing = frozenset(site for site in sites if site not in suite.dictionaries)
+    if len(missing) == len(sites):
+        raise SuiteError(
+            f"suite {suite.name!r} has no dictionary for any site of the circuit {inputs.circuit.track!r}: it has "
+            f"{_some(suite.sites)}; the circuit has {_some(sites)}"
+        )
+    chosen: dict[Site, SiteCodes] = {}
+    nulls: tuple[dict[Site, SiteCodes], ...] = tuple({} for _ in range(NULL_SEEDS))
+    for done, site in enumerate(sites):
+        train = inputs.train.activations[site]
+        dictionary: Dictionary = (
+            standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
+        )
+        chosen[site] = inputs.codes(site, dictionary, inputs.cells)
+        for i, null in enumerate(nulls):
+            if site in inputs.sites_of(headline):
+                matched = matched_null(chosen[site].use, train, null_seed(seed, i, site))
+                null[site] = inputs.codes(site, matched, headline)
+        tell("train statistics", done + 1, len(sites))
+    study = Study(
+        model=inputs.model,
+        data=inputs.data,
+        cells=inputs.cells,
+        sites=inputs.sites,
+        suite=chosen,
+        skylines=inputs.skylines,
+        nulls=nulls,
+        null_cells=frozenset(headline),
+        methods=methods,
+        budgets=budgets,
+    )
+    return study, missing
+
+
+def _some(sites: Sequence[Site]) -> str:
+    return ", ".join(map(str, sites[:4])) + (", …" if len(sites) > 4 else "")

@@ -1,0 +1,89 @@
+"""Everything that does not depend on the suite: model, circuit, activations, skylines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ioi_bench.dictionaries.supervised import INDEPENDENT, CodesFitter, Layout
+from ioi_bench.dictionary import Dictionary
+from ioi_bench.evaluation.codes import SiteCodes, dictionary_codes, oracle_codes
+from ioi_bench.evaluation.data import Capture, SplitData, TrainData, attribute_values, read_split, read_train
+from ioi_bench.sites import Cell, Site
+from ioi_bench.task import Split
+
+if TYPE_CHECKING:
+    from ioi_bench.lm.circuit import Circuit
+    from ioi_bench.lm.model import LanguageModel
+
+__all__ = ["Inputs", "gather", "null_seed"]
+
+_FIT_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What evaluations of all suites on one split share.
+
+    Attributes:
+        cells: headline cells, then further ones.
+        skylines: oracle codes by kind, ``skyline`` (mean codes) and ``skyline-mse``.
+    """
+
+    model: LanguageModel
+    circuit: Circuit
+    cells: tuple[Cell, ...]
+    data: SplitData
+    train: TrainData
+    skylines: Mapping[str, Mapping[Site, SiteCodes]]
+
+    @cached_property
+    def sites(self) -> dict[str, tuple[Site, ...]]:
+        """The sites of every cross-section that has a cell."""
+        return {cell.cross_section: self.circuit.cross_sections[cell.cross_section].sites for cell in self.cells}
+
+    def sites_of(self, cells: Iterable[Cell]) -> tuple[Site, ...]:
+        """All sites of some cells."""
+        return tuple(sorted({site for cell in cells for site in self.sites[cell.cross_section]}))
+
+    def codes(self, site: Site, dictionary: Dictionary, cells: Iterable[Cell]) -> SiteCodes:
+        """A dictionary at a site with its train statistics, for the edits that these cells make there.
+
+        Raises:
+            DictionaryError: it breaks its contract.
+        """
+        here = {cell.edit: self.train.n_values[cell.edit] for cell in cells if site in self.sites[cell.cross_section]}
+        return dictionary_codes(dictionary, self.train.activations[site], self.train.values, here)
+
+    def train_at(self, site: Site) -> Float[Tensor, "prompt d_in"]:
+        """Train activations."""
+        return self.train.activations[site]
+
+
+def gather(capture: Capture, circuit: Circuit, split: Split, train: Split, *, mse: bool = True) -> Inputs:
+    """Capture all activations and fit the skylines (METHOD §3)."""
+    cells = tuple(dict.fromkeys((*circuit.headline, *circuit.further)))
+    read = read_train(capture, circuit, cells, train)
+    fitter = CodesFitter(Layout(attribute_values(train.spec), INDEPENDENT))
+    for start in range(0, len(train), _FIT_BATCH):
+        rows = slice(start, start + _FIT_BATCH)
+        labels = {edit: values[rows] for edit, values in read.values.items()}
+        fitter.update({site: values[rows] for site, values in read.activations.items()}, labels)
+    kinds = {"skyline": fitter.mean_codes()} | ({"skyline-mse": fitter.mse_codes()} if mse else {})
+    skylines = {kind: oracle_codes(codes, read.values, read.n_values) for kind, codes in kinds.items()}
+    return Inputs(capture.model, circuit, cells, read_split(capture, circuit, cells, split), read, skylines)
+
+
+def null_seed(*what: object) -> int:
+    """A seed of its own for every null: sites of equal sizes must not have equal random directions.
+
+    >>> null_seed(0, 1, "z.9.9@end") == null_seed(0, 2, "z.9.9@end")
+    False
+    """
+    return int.from_bytes(hashlib.sha256("/".join(map(str, what)).encode()).digest()[:6], "big")

@@ -1,0 +1,226 @@
+"""One batch of prompts in one cell: edits, patched runs, and what they show of each prompt (METHOD §5, §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from ioi_bench.editing import Edit, EditInputs, EditMethod
+from ioi_bench.editing.base import apply_rounds
+from ioi_bench.evaluation.codes import SiteCodes, Values
+from ioi_bench.lm.patching import CleanRun, patched_logits
+from ioi_bench.metrics import (
+    FeatureWeights,
+    code_statistics,
+    divergence,
+    edit_accuracy,
+    edit_distance,
+    edit_weight,
+    feature_weights,
+    logit_difference,
+    logit_difference_gap,
+    without_reconstruction,
+)
+from ioi_bench.sites import Site
+
+if TYPE_CHECKING:
+    from ioi_bench.lm.model import LanguageModel
+
+__all__ = [
+    "COLUMNS",
+    "CellBatch",
+    "SiteEdits",
+    "edit_sites",
+    "exchange_codes",
+    "faithfulness_runs",
+    "judge",
+    "unedited",
+]
+
+Activations = Mapping[Site, Float[Tensor, "prompt d_in"]]
+
+JUDGED = ("accuracy", "accuracy_names", "ld_gap", "kl")
+MOVED = (
+    "weight_removed",
+    "weight_added",
+    "weight_removed_paper",
+    "weight_added_paper",
+    "distance",
+    "distance_unedited",
+    "n_removed",
+    "n_added",
+    "nan_share",
+)
+COLUMNS = JUDGED + MOVED
+"""What is known of each prompt under each edit: from the patched run, then from the edit itself (mean over sites)."""
+
+_LOGITS_AT_ONCE = 1 << 26
+
+
+@dataclass(frozen=True)
+class CellBatch:
+    """Some prompts of a cell: activations on both sides, attribute values, the tokens of the names.
+
+    Attributes:
+        edit: the attributes that change, such as ``pos+s``.
+        a_s, a_t: activations at the cell's sites on the base prompts and on their counterfactuals.
+        base, target: attribute values of both.
+        names: tokens of the base's IO and S and of the counterfactual's IO and S.
+    """
+
+    edit: str
+    a_s: Activations
+    a_t: Activations
+    base: Values
+    target: Values
+    names: Int64[Tensor, "prompt name"]
+
+
+@dataclass(frozen=True)
+class SiteEdits:
+    """Edits of all sites of a cell: what to write, and what was moved (columns `MOVED`)."""
+
+    keys: tuple[tuple[str, int], ...]
+    activations: tuple[Activations, ...]
+    moved: Float[Tensor, "prompt edit column"]
+
+
+def edit_sites(
+    batch: CellBatch, codes: Mapping[Site, SiteCodes], methods: Mapping[str, EditMethod], budgets: tuple[int, ...]
+) -> SiteEdits:
+    """All methods × budgets at all sites of a cell."""
+    keys = tuple((method, budget) for method in methods for budget in budgets)
+    written: dict[Site, Tensor] = {}
+    moved = []
+    for site, a_s in batch.a_s.items():
+        pair = _site_pair(batch, site, codes[site])
+        edits = [method(pair.inputs, budgets) for method in methods.values()]
+        written[site] = torch.cat([edit.edited for edit in edits])
+        moved.append(torch.cat([_moved(pair, edit, a_s, batch.a_t[site]) for edit in edits]))
+    activations = tuple({site: values[i] for site, values in written.items()} for i in range(len(keys)))
+    # Mean over sites; weights that have no value are left out, and their share is the last column.
+    return SiteEdits(keys, activations, torch.stack(moved).nanmean(0).transpose(0, 1))
+
+
+def unedited(batch: CellBatch) -> SiteEdits:
+    """No edit at all, with the same columns: nothing moved."""
+    to_go = torch.stack([edit_distance(a_s, a_s, batch.a_t[site]).unedited for site, a_s in batch.a_s.items()]).mean(0)
+    zero = torch.zeros_like(to_go)
+    columns = {"distance": to_go, "distance_unedited": to_go}
+    moved = torch.stack([columns.get(name, zero) for name in MOVED], -1)
+    return SiteEdits((("no-edit", 0),), (batch.a_s,), moved[:, None])
+
+
+def exchange_codes(inputs: EditInputs, _: tuple[int, ...]) -> Edit:
+    """The skyline's edit ``a − u[v] + u[v']`` (METHOD §3): every one-hot code that changes, one for one, at once."""
+    change = inputs.f_t - inputs.f_s
+    rounds = max(1, int((change < 0).sum(1).max()))
+    removed, added = (_where(changed, rounds) for changed in (change < 0, change > 0))
+    return apply_rounds(inputs, (rounds,), removed, added, inputs.f_t.gather(1, added.clamp(min=0)))
+
+
+def _where(chosen: Bool[Tensor, "prompt d_sae"], rounds: int) -> Int64[Tensor, "prompt round"]:
+    """Indices of what is chosen in each row, then −1."""
+    found, index = chosen.to(torch.uint8).sort(dim=1, descending=True, stable=True)
+    return index[:, :rounds].masked_fill(found[:, :rounds] == 0, -1)
+
+
+@dataclass(frozen=True)
+class _SitePair:
+    inputs: EditInputs
+    weights_s: FeatureWeights
+    weights_t: FeatureWeights
+
+
+def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
+    a_s, a_t = batch.a_s[site], batch.a_t[site]
+    f_s, f_t = codes.encode(a_s, batch.base), codes.encode(a_t, batch.target)
+    train = codes.train[batch.edit]
+    inputs = EditInputs(codes.decoder, a_s, a_t, f_s, f_t, batch.base[batch.edit], batch.target[batch.edit], train)
+    directions = codes.decoder.directions
+    return _SitePair(inputs, *(feature_weights(f, directions, codes.mean) for f in (f_s, f_t)))
+
+
+def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tensor, "budget prompt column"]:
+    removed = edit_weight(pair.weights_s, edit.removed, edit.budgets)
+    added = edit_weight(pair.weights_t, edit.added, edit.budgets)
+    distance = edit_distance(edit.edited, a_s, a_t)
+    columns = {
+        "weight_removed": removed.centred,
+        "weight_added": added.centred,
+        "weight_removed_paper": removed.paper,
+        "weight_added_paper": added.paper,
+        "distance": distance.absolute,
+        "distance_unedited": distance.unedited.expand_as(distance.absolute),
+        "n_removed": torch.stack([edit.n_removed(budget) for budget in edit.budgets]).to(a_s.dtype),
+        "n_added": torch.stack([edit.n_added(budget) for budget in edit.budgets]).to(a_s.dtype),
+        "nan_share": removed.centred.isnan().to(a_s.dtype),
+    }
+    return torch.stack([columns[name] for name in MOVED], -1)
+
+
+@torch.no_grad()
+def judge(
+    model: LanguageModel,
+    clean: CleanRun,
+    edits: Sequence[Activations],
+    truth: Float[Tensor, "prompt vocab"],
+    names: Int64[Tensor, "prompt name"],
+) -> Float[Tensor, "prompt edit column"]:
+    """Run edits and compare each with the truth-patched run (columns `JUDGED`); equal edits are run once."""
+    unique, index = _distinct(edits)
+    at_once = max(1, _LOGITS_AT_ONCE // truth.numel())
+    parts = []
+    for start in range(0, len(unique), at_once):
+        logits = patched_logits(model, clean, unique[start : start + at_once])
+        accuracy = edit_accuracy(logits, truth, names)
+        gap = logit_difference_gap(logits, truth, names[:, 0], names[:, 1]).gap
+        nats = divergence(logits, truth).nats
+        parts.append(torch.stack([accuracy.vocabulary, accuracy.names, gap, nats], -1).cpu())
+    return torch.cat(parts)[index].transpose(0, 1)
+
+
+def _distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int]]:
+    """Edits without repetitions of the one before (a budget past the last active feature changes nothing more)."""
+    unique: list[Activations] = []
+    index = []
+    for edit in edits:
+        if not unique or not all(torch.equal(edit[site], unique[-1][site]) for site in edit):
+            unique.append(edit)
+        index.append(len(unique) - 1)
+    return unique, index
+
+
+FAITHFUL = ("ld_clean", "ld_mean", "ld_sae", "ld_without", "kl_sae", "kl_without")
+"""Columns of `faithfulness_runs`, from patched runs."""
+
+
+@torch.no_grad()
+def faithfulness_runs(
+    model: LanguageModel, clean: CleanRun, batch: CellBatch, codes: Mapping[Site, SiteCodes]
+) -> tuple[Float[Tensor, "prompt column"], Float[Tensor, "prompt site part"]]:
+    """Mean ablation, reconstructions, and activations without their reconstructions, all sites together.
+
+    Returns:
+        Columns `FAITHFUL` per prompt; and per prompt and site the number of active features, ``‖a − â‖²``
+        and ``‖a − E[a]‖²``.
+    """
+    mean, sae, without, parts = {}, {}, {}, []
+    for site, a in batch.a_s.items():
+        at = codes[site]
+        f = at.encode(a, batch.base)
+        reconstruction = at.reconstruct(a, f)
+        stats = code_statistics(f, reconstruction, a, at.train_mean, at.fires)
+        parts.append(torch.stack([stats.active, stats.residual, stats.variance], -1))
+        mean[site], sae[site] = at.train_mean.expand_as(a), reconstruction
+        without[site] = without_reconstruction(a, reconstruction, at.train_mean)
+    runs = patched_logits(model, clean, [batch.a_s, mean, sae, without])
+    names = batch.names.to(runs.device)
+    differences = logit_difference(runs, names[:, 0], names[:, 1])
+    nats = divergence(runs[2:], runs[0]).nats
+    return torch.cat([differences, nats]).T.cpu(), torch.stack(parts, 1)

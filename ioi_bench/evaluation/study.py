@@ -1,0 +1,147 @@
+"""All cells of an evaluation, batch by batch: from activations to tables of what happened in each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ioi_bench.editing import EDITS, EditMethod
+from ioi_bench.evaluation.codes import SiteCodes
+from ioi_bench.evaluation.data import Progress, SplitData
+from ioi_bench.evaluation.runs import CellBatch, edit_sites, exchange_codes, faithfulness_runs, judge, unedited
+from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
+from ioi_bench.lm.patching import CleanRun, clean_run, patched_logits
+from ioi_bench.sites import Cell, Site
+
+if TYPE_CHECKING:
+    from ioi_bench.lm.model import LanguageModel
+
+__all__ = ["CellTable", "FaithfulTable", "Key", "Study", "Tables", "run_study"]
+
+Key = tuple[str, int]
+"""A method and a budget; ``("no-edit", 0)`` and ``("skyline", 1)`` come first in every table."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is run.
+
+    Attributes:
+        sites: of each cell's cross-section.
+        suite: the dictionaries that are evaluated, one for every site; empty to run the skylines and nulls alone.
+        skylines: oracle codes by kind (``skyline``, ``skyline-mse``).
+        nulls: random dictionaries, one mapping a seed; run in the cells of ``null_cells``.
+        null_methods: the edit methods that nulls are scored under.
+    """
+
+    model: LanguageModel
+    data: SplitData
+    cells: tuple[Cell, ...]
+    sites: Mapping[str, tuple[Site, ...]]
+    suite: Mapping[Site, SiteCodes]
+    skylines: Mapping[str, Mapping[Site, SiteCodes]]
+    nulls: tuple[Mapping[Site, SiteCodes], ...]
+    null_cells: frozenset[Cell]
+    methods: tuple[str, ...]
+    budgets: tuple[int, ...]
+
+    @property
+    def null_methods(self) -> tuple[str, ...]:
+        """The methods that are scored."""
+        return tuple(method for method in self.methods if method in SCORED_METHODS)
+
+    @property
+    def null_budgets(self) -> tuple[int, ...]:
+        """The budgets that are scored."""
+        return tuple(budget for budget in self.budgets if budget in SCORED_BUDGETS)
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """What happened in a cell: columns of `ioi_bench.evaluation.runs.COLUMNS` per prompt and edit."""
+
+    keys: tuple[Key, ...]
+    edits: Float[Tensor, "prompt edit column"]
+    null_keys: tuple[Key, ...]
+    null: Float[Tensor, "prompt seed edit column"]
+
+
+@dataclass(frozen=True)
+class FaithfulTable:
+    """What reconstructions did in a cross-section: see `faithfulness_runs`."""
+
+    runs: Float[Tensor, "prompt column"]
+    parts: Float[Tensor, "prompt site part"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables by cell, and by cross-section."""
+
+    cells: Mapping[Cell, CellTable]
+    faithful: Mapping[str, FaithfulTable]
+
+
+def run_study(study: Study, batch_size: int, progress: Progress) -> Tables:
+    """Run all batches; memory is bounded by the batch, whatever the number of prompts."""
+    n = len(study.data)
+    first_layer = min(site.layer for sites in study.sites.values() for site in sites)
+    cells: dict[Cell, list[CellTable]] = {cell: [] for cell in study.cells}
+    faithful: dict[str, list[FaithfulTable]] = {cell.cross_section: [] for cell in study.cells}
+    done, total = 0, n * len(cells)
+    for start in range(0, n, batch_size):
+        rows = slice(start, min(start + batch_size, n))
+        clean = clean_run(study.model, study.data.tokens.slice(rows.start, rows.stop), first_layer)
+        for cell, found in cells.items():
+            batch = study.data.batch(cell, study.sites[cell.cross_section], rows)
+            found.append(_run_cell(study, cell, clean, batch))
+            seen = faithful[cell.cross_section]
+            if study.suite and sum(len(table.runs) for table in seen) < rows.stop:
+                seen.append(FaithfulTable(*faithfulness_runs(study.model, clean, batch, study.suite)))
+            done += rows.stop - rows.start
+            progress("patched runs", done, total)
+    return Tables(
+        {cell: _joined(found) for cell, found in cells.items()},
+        {
+            name: FaithfulTable(torch.cat([t.runs for t in found]), torch.cat([t.parts for t in found]))
+            for name, found in faithful.items()
+            if found
+        },
+    )
+
+
+def _joined(found: Sequence[CellTable]) -> CellTable:
+    first = found[0]
+    values, null = torch.cat([table.edits for table in found]), torch.cat([table.null for table in found])
+    return CellTable(first.keys, values, first.null_keys, null)
+
+
+def _methods(names: Sequence[str]) -> dict[str, EditMethod]:
+    return {name: EDITS[name] for name in names}
+
+
+@torch.no_grad()
+def _run_cell(study: Study, cell: Cell, clean: CleanRun, batch: CellBatch) -> CellTable:
+    names = batch.names.to(study.model.device)
+    truth = patched_logits(study.model, clean, [batch.a_t])[0]
+    edits = [unedited(batch)]
+    edits += [edit_sites(batch, codes, {kind: exchange_codes}, (1,)) for kind, codes in study.skylines.items()]
+    if study.suite:
+        edits.append(edit_sites(batch, study.suite, _methods(study.methods), study.budgets))
+    if cell in study.null_cells:
+        scored = _methods(study.null_methods)
+        nulls = [edit_sites(batch, codes, scored, study.null_budgets) for codes in study.nulls]
+    else:
+        nulls = []
+    written = [activations for found in edits + nulls for activations in found.activations]
+    judged = judge(study.model, clean, written, truth, names)
+    columns = torch.cat([judged, torch.cat([found.moved for found in edits + nulls], 1)], -1)
+    keys = tuple(key for found in edits for key in found.keys)
+    null_keys = nulls[0].keys if nulls else ()
+    null = columns[:, len(keys) :].unflatten(1, (len(nulls), len(null_keys))) if nulls else columns[:, None, :0]
+    return CellTable(keys, columns[:, : len(keys)], null_keys, null)
