@@ -21,8 +21,9 @@ import safetensors
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from ioi_bench.atomic import storage_errors, write_file
 from ioi_bench.dictionaries.architectures import Architecture, architecture
-from ioi_bench.dictionaries.atomic import storage_errors, write_file, write_folder
+from ioi_bench.dictionaries.folder import write_folder
 from ioi_bench.dictionaries.suite_content import Suite, check_fits, describe, require_native
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError

@@ -88,7 +88,7 @@ class Suite:
         for site, dictionary in self.dictionaries.items():
             for name, tensor in sorted(_tensors(dictionary).items()):
                 digest.update(canonical_json([str(site), name, str(tensor.dtype), list(tensor.shape)]).encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def to(self, dtype: torch.dtype) -> Suite:

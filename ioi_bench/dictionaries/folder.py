@@ -1,0 +1,47 @@
+"""Writing a folder of files so that it is whole or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ioi_bench.atomic import storage_errors
+
+__all__ = ["write_folder"]
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A name in the same folder, so that a rename stays on one file system."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{suffix}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder, replacing one that was there; whatever fails, the old one stays and nothing else is left.
+
+    Raises:
+        StorageError: no permission, no space, or the folder cannot be made.
+    """
+    temporary, old = _beside(path, "tmp"), _beside(path, "old")
+    with storage_errors("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+            for name, data in files.items():
+                _write(temporary / name, data)
+            if path.exists():  # a folder that is not empty cannot be replaced in one step
+                path.rename(old)
+            temporary.rename(path)
+        finally:  # also on Ctrl-C
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
