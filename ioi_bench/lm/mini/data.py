@@ -19,14 +19,16 @@ ROLES = tuple(Role)
 
 @dataclass(frozen=True)
 class MiniBatch:
-    """Prompts as tensors. ``positions`` follows `ROLES`; ``io`` and ``s`` are tokens; ``abb`` says IO comes first."""
+    """Prompts as tensors. ``positions`` follows `ROLES`; ``io`` and ``s`` are tokens; ``abb`` says IO comes first;
+    ``frame`` counts template × prefix.
+    """
 
     tokens: Int[Tensor, "prompt pos"]
     positions: Int[Tensor, "prompt role"]
     io: Int[Tensor, " prompt"]
     s: Int[Tensor, " prompt"]
     abb: Bool[Tensor, " prompt"]
-    template: Int[Tensor, " prompt"]
+    frame: Int[Tensor, " prompt"]
 
     def at(self, role: Role) -> Int[Tensor, " prompt"]:
         """Positions of a role."""
@@ -34,7 +36,7 @@ class MiniBatch:
 
 
 class PromptSampler:
-    """Draws prompts over the first ``n_names`` names and ``n_prefixes`` prefixes of a spec."""
+    """Frames (prefix × template × pattern, in this order) and the words that go into them."""
 
     def __init__(self, spec: TaskSpec, tokenizer: Any) -> None:
         self.spec = spec
@@ -55,27 +57,9 @@ class PromptSampler:
             slot: self.frames == name_tokens([word], tokenizer)[0] for slot, word in sample.items()
         }  # where each word stands in each frame
 
-    def draw(self, n: int, n_names: int, n_prefixes: int, generator: torch.Generator) -> MiniBatch:
-        """``n`` independent prompts."""
-
-        def pick(size: int) -> Tensor:
-            return torch.randint(size, (n,), generator=generator)
-
-        n_templates = len(self.spec.templates)
-        prefix, template, bab, io = pick(n_prefixes), pick(n_templates), pick(2), pick(n_names)
-        s = (io + 1 + pick(n_names - 1)) % n_names
-        words = {
-            "io": self.names[io],
-            "s": self.names[s],
-            "place": self.places[pick(len(self.places))],
-            "object": self.objects[pick(len(self.objects))],
-        }
-        return self.fill((prefix * n_templates + template) * 2 + bab, words)
-
     def fill(self, frame: Int[Tensor, " prompt"], words: dict[str, Int[Tensor, " prompt"]]) -> MiniBatch:
         """Put words into frames."""
         tokens = self.frames[frame].clone()
         for slot, word in words.items():
             tokens = torch.where(self.slots[slot][frame], word[:, None], tokens)
-        template = frame // 2 % len(self.spec.templates)
-        return MiniBatch(tokens, self.positions[frame], words["io"], words["s"], frame % 2 == 0, template)
+        return MiniBatch(tokens, self.positions[frame], words["io"], words["s"], frame % 2 == 0, frame // 2)

@@ -123,10 +123,18 @@ class MiniNetwork(nn.Module):
         state = {"transformer.wte.weight": self.wte.weight, "transformer.wpe.weight": self.wpe.weight}
         for layer, block in enumerate(self.blocks):
             at = f"transformer.h.{layer}."
-            for ours, theirs in {"qkv": "attn.c_attn", "out": "attn.c_proj", "fc": "mlp.c_fc", "proj": "mlp.c_proj"}.items():
+            for ours, theirs in {
+                "qkv": "attn.c_attn",
+                "out": "attn.c_proj",
+                "fc": "mlp.c_fc",
+                "proj": "mlp.c_proj",
+            }.items():
                 linear = getattr(block, ours)
                 state[f"{at}{theirs}.weight"], state[f"{at}{theirs}.bias"] = linear.weight.T, linear.bias
             for norm in ("ln_1", "ln_2"):
-                state[f"{at}{norm}.weight"], state[f"{at}{norm}.bias"] = getattr(block, norm).weight, getattr(block, norm).bias
+                state[f"{at}{norm}.weight"], state[f"{at}{norm}.bias"] = (
+                    getattr(block, norm).weight,
+                    getattr(block, norm).bias,
+                )
         state["transformer.ln_f.weight"], state["transformer.ln_f.bias"] = self.ln_f.weight, self.ln_f.bias
         return {name: value.detach().clone().contiguous() for name, value in state.items()}

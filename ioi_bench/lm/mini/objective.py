@@ -22,12 +22,26 @@ from ioi_bench.lm.mini.data import ROLES, MiniBatch
 from ioi_bench.lm.mini.network import Intervention, MiniConfig, Trace
 from ioi_bench.sites import Role, Site
 
-__all__ = ["STAGES", "ShareBand", "Stage", "attention_loss", "expected_answer", "intervention", "other_sites"]
+__all__ = [
+    "MIXED_SITES",
+    "STAGES",
+    "MixedSite",
+    "Stage",
+    "attention_loss",
+    "axis_shares",
+    "expected_answer",
+    "frame_share",
+    "intervention",
+    "other_sites",
+    "outside",
+    "pos_share",
+    "site_values",
+]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Heads that do one step of the causal model, and where they look (shares of attention; the rest goes elsewhere)."""
+    """Heads that do one step of the causal model, and their shares of attention; the rest goes elsewhere."""
 
     group: str
     layer: int
@@ -92,7 +106,7 @@ def expected_answer(base: MiniBatch, source: MiniBatch, kind: Int[Tensor, " prom
 
 
 def attention_loss(trace: Trace, batch: MiniBatch) -> Float[Tensor, ""]:
-    """Cross-entropy of the designated heads' attention to their target shares (binned: the named roles, and the rest)."""
+    """Divergence of the designated heads' attention from their target shares: the named roles, and the rest."""
     rows, loss = torch.arange(len(batch.tokens)), torch.zeros(())
     for stage in STAGES:
         for head in stage.heads:
@@ -105,40 +119,64 @@ def attention_loss(trace: Trace, batch: MiniBatch) -> Float[Tensor, ""]:
 
 
 @dataclass(frozen=True)
-class ShareBand:
-    """Where an attribute's share of a site's variance must lie, so that sites stay mixed."""
+class MixedSite:
+    """Where a stage's position signal is read or written, and how mixed the activation there must be."""
 
     component: str
     stage: int
     role: Role
-    attribute: str
-    low: float
-    high: float
 
 
-def site_values(trace: Trace, batch: MiniBatch, component: str, stage: Stage, role: Role) -> Float[Tensor, "head prompt d"]:
-    """Activations of a component of the stage's heads at a role."""
-    rows = torch.arange(len(batch.tokens))
-    values = getattr(trace, component)[stage.layer][rows, batch.at(role)]
+MIXED_SITES = (
+    MixedSite("z", 0, Role.S2),
+    MixedSite("v", 1, Role.S2),
+    MixedSite("z", 1, Role.END),
+    MixedSite("q", 2, Role.END),
+)
+"""`ind-dt-out`, `si-v`, `si-out` and `nm-q`: there the position bit must be neither alone nor drowned."""
+
+
+def site_values(trace: Trace, batch: MiniBatch, site: MixedSite) -> Float[Tensor, "head prompt d"]:
+    """Activations of a component of a stage's heads at a role."""
+    stage, rows = STAGES[site.stage], torch.arange(len(batch.tokens))
+    values = getattr(trace, site.component)[stage.layer][rows, batch.at(site.role)]
     return values[:, list(stage.heads)].transpose(0, 1)
 
 
+def _variance(a: Float[Tensor, "head prompt d"]) -> Float[Tensor, " head"]:
+    return (a - a.mean(1, keepdim=True)).pow(2).sum(-1).mean(1).clamp_min(1e-8)
+
+
+def _gap(a: Float[Tensor, "head prompt d"], abb: Bool[Tensor, " prompt"]) -> Float[Tensor, "head d"]:
+    return a[:, abb].mean(1) - a[:, ~abb].mean(1)
+
+
 def pos_share(a: Float[Tensor, "head prompt d"], abb: Bool[Tensor, " prompt"]) -> Float[Tensor, " head"]:
-    """Share of the variance that the pattern explains."""
-    total = (a - a.mean(1, keepdim=True)).pow(2).sum(-1).mean(1)
-    gap = a[:, abb].mean(1) - a[:, ~abb].mean(1)
-    return gap.pow(2).sum(-1) / 4 / total.clamp_min(1e-8)
+    """Share of the variance that the pattern explains (two equal halves, half the gap apart)."""
+    return _gap(a, abb).pow(2).sum(-1) / 4 / _variance(a)
 
 
-def pair_share(
-    a: Float[Tensor, "head prompt d"], b: Float[Tensor, "head prompt d"], shared: Bool[Tensor, " prompt"]
+def frame_share(
+    a: Float[Tensor, "head prompt d"], frame: Int[Tensor, " prompt"], n_frames: int
 ) -> Float[Tensor, " head"]:
-    """Share of the variance that an attribute explains, from pairs of prompts that have only it in common."""
-    ca, cb = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    total = (ca.pow(2).sum(-1).mean(1) + cb.pow(2).sum(-1).mean(1)) / 2
-    return (ca * cb).sum(-1)[:, shared].mean(1) / total.clamp_min(1e-8)
+    """Share of the variance that the frame (template × prefix) explains, freed of its small-sample bias."""
+    n = a.shape[1]
+    centred = a - a.mean(1, keepdim=True)
+    sums = torch.zeros(len(a), n_frames, a.shape[2]).index_add(1, frame, centred)
+    counts = torch.bincount(frame, minlength=n_frames).clamp_min(1)
+    raw = (sums.pow(2).sum(-1) / counts).sum(1) / n / _variance(a)
+    bias = (n_frames - 1) / n
+    return (raw - bias) / (1 - bias)
 
 
-def band_loss(share: Float[Tensor, " head"], low: float, high: float) -> Float[Tensor, ""]:
-    """Zero inside the band, quadratic outside."""
+def axis_shares(
+    a: Float[Tensor, "head prompt d"], abb: Bool[Tensor, " prompt"], covariance: Float[Tensor, "head d d"]
+) -> Float[Tensor, "head d"]:
+    """Squared cosines of the position direction with the principal axes of ``covariance``."""
+    _, axes = torch.linalg.eigh(covariance)
+    return torch.einsum("hd,hde->he", F.normalize(_gap(a, abb), dim=-1), axes).pow(2)
+
+
+def outside(share: Tensor, low: float, high: float) -> Float[Tensor, ""]:
+    """Zero inside the band, quadratic outside; mean over all entries."""
     return (F.relu(low - share) + F.relu(share - high)).pow(2).mean()
