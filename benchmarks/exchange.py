@@ -1,0 +1,135 @@
+"""The `exchange` edit against the direct formulation, which builds ``[prompt, d_sae, d_in]`` in every round.
+
+Both run in the same process, on one thread, in turn; the ratio is of the medians of the processor time, so that other
+load on the machine counts for neither. The direct formulation needs 5 GB at the larger size.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ioi_bench.dictionary import AffineDecoder
+from ioi_bench.editing import EditInputs, FeatureStatistics
+from ioi_bench.editing.exchange import exchange
+
+
+@dataclass(frozen=True)
+class Case:
+    """A size to measure at; ``l0`` features are active on each side of each prompt."""
+
+    prompts: int
+    d_sae: int
+    d_in: int
+    rounds: int
+    l0: int
+    goal: float
+    repeats: int
+
+    @property
+    def name(self) -> str:
+        return f"exchange ({self.prompts}, {self.d_sae}, {self.d_in}, k={self.rounds}), L0 {self.l0}"
+
+
+CASES = (
+    Case(200, 512, 64, rounds=2, l0=20, goal=50, repeats=20),
+    Case(20, 24576, 768, rounds=2, l0=32, goal=200, repeats=3),
+)
+
+
+def planted(case: Case) -> EditInputs:
+    """Sparse features with unit directions, and activations that they explain up to noise.
+
+    The two sides share features by chance only, so about 2·L0 a prompt change: more than under a real counterfactual.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def sparse() -> Tensor:
+        features = torch.zeros(case.prompts, case.d_sae)
+        where = torch.rand(case.prompts, case.d_sae, generator=generator).topk(case.l0, dim=1).indices
+        return features.scatter_(1, where, torch.rand(case.prompts, case.l0, generator=generator) + 0.1)
+
+    directions = torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in, generator=generator), dim=1)
+    decoder = AffineDecoder(directions, torch.zeros(case.d_in))
+    f_s, f_t = sparse(), sparse()
+    a_s, a_t = (
+        decoder(f) + 0.1 * torch.randn(case.prompts, case.d_in, generator=generator) / case.d_in**0.5
+        for f in (f_s, f_t)
+    )
+    nothing = torch.zeros(1, case.d_sae)
+    values = torch.zeros(case.prompts, dtype=torch.int64)
+    return EditInputs(decoder, a_s, a_t, f_s, f_t, values, values, FeatureStatistics(nothing, nothing, nothing[0]))
+
+
+@torch.no_grad()
+def direct(inputs: EditInputs, rounds: int) -> Tensor:
+    """METHOD §5 word for word: every feature's edited activation, its distance to the target, the nearest one."""
+    edited, delta = inputs.a_s, inputs.f_t - inputs.f_s
+    chosen = torch.zeros_like(delta, dtype=torch.bool)
+    everyone = torch.arange(len(edited))
+    for _ in range(rounds):
+        after = edited[:, None] + delta[:, :, None] * inputs.directions
+        pick = (after - inputs.a_t[:, None]).norm(dim=2).masked_fill(chosen, torch.inf).argmin(1)
+        chosen[everyone, pick] = True
+        edited = edited + delta[everyone, pick, None] * inputs.directions[pick]
+    return edited
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def measure(case: Case) -> dict[str, Any]:
+    inputs = planted(case)
+    budgets = (case.rounds,)
+    # the same result (near ties may be settled otherwise, so distances are compared), and both are warm
+    distances = [
+        (e - inputs.a_t).norm(dim=1) for e in (exchange(inputs, budgets).edited[0], direct(inputs, case.rounds))
+    ]
+    torch.testing.assert_close(*distances, rtol=1e-5, atol=0)
+    ours, theirs = [], []
+    for _ in range(case.repeats):
+        theirs.append(seconds(lambda: direct(inputs, case.rounds)))
+        ours.extend(seconds(lambda: exchange(inputs, budgets)) for _ in range(5))
+    fast, slow = statistics.median(ours), statistics.median(theirs)
+    return {
+        "name": case.name,
+        "ratio": slow / fast,
+        "goal": case.goal,
+        "unit": "×",
+        "seconds": fast,
+        "direct_seconds": slow,
+    }
+
+
+def run() -> list[dict[str, Any]]:
+    """One record a size: name, ratio of medians, goal, unit, and the two medians in seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [measure(case) for case in CASES]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main() -> None:
+    records = run()
+    width = max(len(record["name"]) for record in records)
+    print(f"{'':{width}}  {'ratio':>8}  {'goal':>6}  {'exchange':>10}  {'direct':>10}")
+    for r in records:
+        ours, theirs = f"{1e3 * r['seconds']:.2f} ms", f"{1e3 * r['direct_seconds']:.1f} ms"
+        print(
+            f"{r['name']:{width}}  {r['ratio']:7.0f}{r['unit']}  {r['goal']:5.0f}{r['unit']}  {ours:>10}  {theirs:>10}"
+        )
+
+
+if __name__ == "__main__":
+    main()
