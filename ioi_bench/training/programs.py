@@ -49,6 +49,7 @@ class Program:
     """Parameters, gradients and buffers of S dictionaries of one size; subclasses know the architecture."""
 
     extra: tuple[str, ...] = ()  # parameters [site, d_sae] beside encoder, decoder and b_dec
+    dense_start: bool = True  # about half of the features are active at first
     bias: str = "b_enc"  # what the architecture calls the encoder's last row
     name: str
 
@@ -67,11 +68,16 @@ class Program:
         self._e = torch.empty(n_sites, batch, d_in)
 
     def initialise(self, site: int, mean: Float[Tensor, " d_in"], generator: torch.Generator) -> None:
-        """Random unit decoder rows, the encoder their transpose, ``b_dec`` the mean input, all else 0."""
+        """Random unit decoder rows, the encoder their transpose times a gain, ``b_dec`` the mean input, all else 0.
+
+        Where half of the features are active at first, the gain ``2 d_in / d_sae`` (at most 1) makes ``x̂ ≈ x``: with 1,
+        the reconstruction would overshoot by the inverse, and Adam's even steps would take long to undo that.
+        """
         rows = torch.randn(self.parameters["decoder"].shape[1:], generator=generator)
         rows /= rows.norm(dim=1, keepdim=True)
         self.parameters["decoder"][site] = rows
-        self.parameters["encoder"][site, : self.d_in] = rows.T
+        gain = min(1.0, 2 * self.d_in / len(rows)) if self.dense_start else 1.0
+        self.parameters["encoder"][site, : self.d_in] = gain * rows.T
         self.parameters["b_dec"][site] = mean
 
     def backward(self, x: Float[Tensor, "site prompt d_in"]) -> Figures:
@@ -149,6 +155,7 @@ class TopKProgram(ReluProgram):
     """The vanilla SAE with only the k largest features kept (values equal to the k-th, hence rare, all stay); λ = 0."""
 
     name = "topk"
+    dense_start = False
 
     def __init__(self, n_sites: int, d_in: int, d_sae: int, batch: int, lam: Float[Tensor, " site"], k: int) -> None:
         super().__init__(n_sites, d_in, d_sae, batch, lam)

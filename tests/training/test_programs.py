@@ -79,13 +79,21 @@ def test_rows_stay_unit_and_steps_go_along_the_sphere():
     torch.testing.assert_close(along, torch.zeros(S, D_SAE), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["relu", "gated"])
+def test_the_first_reconstruction_is_about_the_input(name):
+    made = program(name, 1, 32, 256, 500, torch.zeros(1), None)
+    made.initialise(0, torch.zeros(32), torch.Generator().manual_seed(0))
+    x = torch.randn(1, 500, 32, generator=torch.Generator().manual_seed(1))
+    assert float(made.backward(x).error[0]) < 0.5 * float(x.square().sum(2).mean())
+
+
 def test_initial_weights():
     made = build("gated")
     made.flat.zero_()
     made.initialise(1, torch.full((D_IN,), 2.0), torch.Generator().manual_seed(0))
     weights = made.export(1, 1.0)
     torch.testing.assert_close(weights.W_dec.norm(dim=1), torch.ones(D_SAE))
-    assert torch.equal(weights.W_enc, weights.W_dec.T)
+    torch.testing.assert_close(weights.W_enc, weights.W_dec.T * 10 / 11)
     assert torch.equal(weights.b_dec, torch.full((D_IN,), 2.0))
     assert not torch.cat([weights.r_mag, weights.b_gate, weights.b_mag]).any()
     assert not made.parameters["decoder"][0].any()
