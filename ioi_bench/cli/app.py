@@ -10,8 +10,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import task
+from ioi_bench.cli import model, task
+from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
+from ioi_bench.cli.evaluate import evaluate
+from ioi_bench.cli.skyline import skyline
+from ioi_bench.cli.train import train
 from ioi_bench.errors import IoiBenchError
 
 __all__ = ["app"]
@@ -48,7 +52,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for command in (evaluate, skyline, train, calibrate):
+    app.command()(command)
 app.add_typer(task.app)
+app.add_typer(model.app)
 
 
 def _version(asked: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ioi_bench.cli.console import figure, number, say
+from ioi_bench.cli.console import figure, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,11 @@ def shown_budget(budgets: Iterable[int]) -> int:
     return min(budgets, key=lambda budget: (abs(budget - 2), budget))
 
 
+def _headline_method(card: Card) -> str:
+    """``exchange``, or the first method where it was not asked for."""
+    return "exchange" if "exchange" in card.made.methods else card.made.methods[0]
+
+
 def _pair(edit: EditFigures | None) -> str:
     """Accuracy/weight, as the papers' tables print them."""
     return "–" if edit is None else f"{number(edit.accuracy.value)}/{number(edit.weight_removed.value)}"
@@ -31,7 +36,7 @@ def _edit(cell: CardCell, method: str, budget: int) -> EditFigures | None:
 
 
 def print_card(card: Card, console: Console) -> None:
-    """Headline scores, the table of cells, the reasons of unranked ones; warnings go to stderr."""
+    """Headline scores, the table of cells, and why some of them do not count."""
     from rich.text import Text
 
     made = card.made
@@ -43,7 +48,7 @@ def print_card(card: Card, console: Console) -> None:
     )
     console.print()
     console.print(_headline(card))
-    console.print(f"\n{made.methods[0]}: accuracy of the edit / weight removed, and the score")
+    console.print(f"\n{_headline_method(card)}: accuracy of the edit / weight removed, and the score")
     console.print(_cells(card))
     if len(card.headline) > 1:
         console.print("\nthe methods beside each other: score, accuracy/weight")
@@ -55,8 +60,6 @@ def print_card(card: Card, console: Console) -> None:
         if cell.missing_sites:
             missing = f"{len(cell.missing_sites)} of {len(cell.sites)}"
             console.print(Text(f"{cell.name}: {missing} sites have no dictionary and count as random", style="dim"))
-    for warning in card.warnings:
-        say(f"warning: {warning.message}", style="yellow")
 
 
 def _headline(card: Card) -> Table:
@@ -74,7 +77,7 @@ def _cells(card: Card) -> Table:
     from rich import box
     from rich.table import Table
 
-    method, budget = card.made.methods[0], shown_budget(card.made.budgets)
+    method, budget = _headline_method(card), shown_budget(card.made.budgets)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("\ncell", no_wrap=True)
     for heading in (

@@ -6,19 +6,26 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ioi_bench.evaluation.card import Figure
 
-__all__ = ["Report", "err", "figure", "number", "out", "print_json", "progress", "say"]
+__all__ = ["Report", "cache_folder", "err", "figure", "number", "out", "print_json", "progress", "say"]
 
-Report = Callable[[str, int, int], None]
-"""What long work calls to tell how far it is: ``report(what, done, total)``."""
+
+class Report(Protocol):
+    """What long work calls to tell how far it is."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """``what`` names the work, ``detail`` its latest figures."""
+        ...
+
 
 _PIPE_WIDTH = 100
 _LINE_EVERY_SECONDS = 30.0
@@ -52,6 +59,14 @@ def say(message: str, style: str = "") -> None:
 def print_json(data: Any) -> None:
     """JSON on stdout; NaN is refused, for JSON has none."""
     sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def cache_folder() -> Path:
+    """Where captures are kept between runs: ``$IOI_BENCH_CACHE``, or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("IOI_BENCH_CACHE")
+    return Path(given) if given else user_cache_path("ioi-bench")
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -89,10 +104,11 @@ def progress() -> Iterator[Report]:
     tasks: dict[str, Any] = {}
     try:
 
-        def report(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int, detail: str = "") -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+            described = f"{what}  {detail}" if detail else what
+            bars.update(tasks[what], completed=done, total=total, visible=done < total, description=described)
             if not bars.live.is_started and time.monotonic() - started > _QUIET_SECONDS:
                 bars.start()
             if bars.live.is_started:
@@ -108,7 +124,7 @@ def _lines() -> Report:
     last = time.monotonic()
     first_seen: dict[str, tuple[float, int]] = {}
 
-    def report(what: str, done: int, total: int) -> None:
+    def report(what: str, done: int, total: int, detail: str = "") -> None:
         nonlocal last
         now = time.monotonic()
         since, done_then = first_seen.setdefault(what, (now, done))
@@ -117,6 +133,6 @@ def _lines() -> Report:
         last = now
         gained = done - done_then
         left = f", about {(now - since) * (total - done) / gained / 60:.0f} min left" if gained > 0 else ""
-        say(f"{what}: {done:,} of {total:,}{left}")
+        say(f"{what}: {done:,} of {total:,}{left}" + (f"; {detail}" if detail else ""))
 
     return report

@@ -1,0 +1,95 @@
+"""Options that several commands share, and reading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ioi_bench.errors import InputError
+
+if TYPE_CHECKING:
+    from ioi_bench.lm.circuit import Circuit
+    from ioi_bench.lm.model import LanguageModel
+
+__all__ = [
+    "BatchSize",
+    "Device",
+    "Json",
+    "Model",
+    "Prompts",
+    "Seed",
+    "TrainPrompts",
+    "device_name",
+    "numbers",
+    "refuse_existing",
+    "words",
+]
+
+Model = Annotated[str, typer.Option("--model", "-m", help="ioi-mini, gpt2, or a Hugging Face directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
+Prompts = Annotated[int | None, typer.Option("--prompts", help="Only the first N prompts of the split.")]
+TrainPrompts = Annotated[
+    int | None, typer.Option("--train-prompts", help="Only the first N train prompts: faster, and the card says so.")
+]
+Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, cuda:1, mps.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Prompts at once: memory and time, not results.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and the random dictionaries.")]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A list with commas.
+
+    >>> words("exchange, aware")
+    ('exchange', 'aware')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas.
+
+    >>> numbers("--budgets", "1,2,4")
+    (1, 2, 4)
+
+    Raises:
+        InputError: something else.
+    """
+    try:
+        return tuple(int(word) for word in words(text))
+    except ValueError:
+        raise InputError(f"{option} is {text!r}, expected whole numbers with commas, such as 1,2,4") from None
+
+
+def circuit_of(model: LanguageModel) -> Circuit:
+    """The model's own circuit; a directory holds a GPT-2."""
+    from ioi_bench.lm.circuit import load_circuit
+
+    return load_circuit("ioi-mini" if model.name == "ioi-mini" else "gpt2")
+
+
+def device_name(text: str) -> str:
+    """A device that this machine has.
+
+    Raises:
+        InputError: no such device, or none here.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=torch.device(text))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {text!r} cannot be used: {reason} Use cpu, or a device of this machine") from None
+    return text
+
+
+def refuse_existing(folder: Path) -> None:
+    """Say before the work, not after it, that the folder for its result is taken.
+
+    Raises:
+        InputError: it exists and is not empty.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder} exists already: choose another folder, or delete it")
