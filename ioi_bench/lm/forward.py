@@ -37,6 +37,10 @@ _ORDER = ("resid_pre", "k", "v", "q", "z", "attn_out", "resid_mid", "mlp_out", "
 """The components of a layer in the order in which `trace` computes them: what only later layers need comes first."""
 
 
+_WORTH_SHARING = 16
+"""Prompts from which a shared prefix pays for reading the weights once more."""
+
+
 @dataclass(frozen=True)
 class LayerWeights:
     """One layer, written for ``x @ w + b``; heads are concatenated, ``w_kv`` holds keys then values."""
@@ -193,7 +197,7 @@ def shared_prefix(weights: GPT2Weights, tokens: Int[Tensor, "prompt pos"], at_mo
     """
     same = (tokens == tokens[:1]).all(0).long().cumprod(0).sum()
     length = min(int(same), at_most, tokens.shape[1] - 1)
-    if length < 1 or len(tokens) == 1:
+    if length < 1 or len(tokens) < _WORTH_SHARING:
         return 0, None
     keys: list[Tensor] = []
     past: Past = []

@@ -152,6 +152,17 @@ def test_batches_and_chunks_change_nothing(tiny_gpt2: LanguageModel, monkeypatch
     torch.testing.assert_close(patched_logits(tiny_gpt2, batch, edits), whole, atol=1e-5, rtol=0)
 
 
+def test_a_shared_prefix_changes_nothing(tiny_gpt2: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = ragged(some_prompts(tiny_gpt2, 20))
+    edits = random_edits(tiny_gpt2, batch, [Site.parse("k.1.0@io"), Site.parse("q.1.0@end")], n=2)
+    clean = clean_run(tiny_gpt2, batch)
+    assert clean.offset == 3  # BOS and "Then,"
+    shared = patched_logits(tiny_gpt2, clean, edits), tiny_gpt2.capture(batch, list(edits[0]))
+    monkeypatch.setattr("ioi_bench.lm.forward._WORTH_SHARING", 1000)
+    apart = patched_logits(tiny_gpt2, batch, edits), tiny_gpt2.capture(batch, list(edits[0]))
+    torch.testing.assert_close(shared, apart, atol=1e-5, rtol=0)
+
+
 def test_a_clean_run_serves_many_calls_and_stays_clean(tiny_gpt2: LanguageModel) -> None:
     batch = some_prompts(tiny_gpt2)
     clean = clean_run(tiny_gpt2, batch, first_layer=1)
