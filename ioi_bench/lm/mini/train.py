@@ -51,7 +51,9 @@ _SMOOTHING = 0.95
 class Phase:
     """A part of the curriculum: how many names and prefixes, how long at least and at most, and what must be reached.
 
-    A phase ends when the smoothed accuracies (task, stages, other sites) all exceed ``goal``.
+    A phase ends when the smoothed accuracies (task, stages, other sites) all exceed ``goal``. ``mixing`` weighs the
+    losses that keep the sites mixed (0: only the plain band on the position's share); ``rate`` is the learning rate at
+    its start and, linearly, at its end.
     """
 
     names: int
@@ -59,7 +61,8 @@ class Phase:
     least: int
     most: int
     goal: float
-    mixed: bool
+    mixing: float = 0.0
+    rate: tuple[float, float] = (1e-3, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,16 @@ class MiniRecipe:
 
     seed: int = 0
     batch: int = 96
-    lr: float = 1e-3
     warmup: int = 50
     weight_decay: float = 0.01
     phases: tuple[Phase, ...] = (
-        Phase(16, 1, 80, 1_500, 0.95, mixed=False),
-        Phase(64, 1, 80, 1_500, 0.95, mixed=False),
-        Phase(216, 1, 80, 1_500, 0.95, mixed=False),
-        Phase(216, 4, 80, 1_500, 0.97, mixed=False),
-        Phase(216, 4, 1_000, 1_000, 1.0, mixed=True),
-        Phase(216, 4, 700, 700, 1.0, mixed=True),  # the learning rate falls to 0 here
+        Phase(16, 1, 80, 1_500, 0.95),
+        Phase(64, 1, 80, 1_500, 0.95),
+        Phase(216, 1, 80, 1_500, 0.95),
+        Phase(216, 4, 80, 1_500, 0.97),
+        Phase(216, 4, 1_000, 1_000, 1.0, mixing=1.0),
+        Phase(216, 4, 700, 700, 1.0, mixing=1.0, rate=(1e-3, 0.0)),
+        Phase(216, 4, 700, 700, 1.0, mixing=0.25, rate=(5e-4, 0.0)),
     )
     plain_pos_band: tuple[float, float] = (0.2, 0.3)
     pos_band: tuple[float, float] = (0.13, 0.18)
@@ -119,7 +122,7 @@ class _Trainer:
         self.probes = _Probes(self.config)
         self.parameters = [*self.network.parameters(), *self.probes.parameters()]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+            self.parameters, lr=recipe.phases[0].rate[0], betas=(0.9, 0.98), weight_decay=recipe.weight_decay
         )
         self.generator = torch.Generator().manual_seed(recipe.seed + 1)
         n_other = len(other_sites(self.config))
@@ -176,14 +179,17 @@ class _Trainer:
                 continue
             pattern = self.probes.pattern[index](a).squeeze(-1)
             losses["probes"] += 0.3 * F.binary_cross_entropy_with_logits(pattern, source.abb.float().expand(len(a), -1))
-            band = recipe.pos_band if phase.mixed else recipe.plain_pos_band
-            losses["mixing"] += recipe.band_weight * outside(pos_share(a, source.abb), *band)
-            if phase.mixed:
+            weight = phase.mixing or 1.0
+            band = recipe.pos_band if phase.mixing else recipe.plain_pos_band
+            losses["mixing"] += weight * recipe.band_weight * outside(pos_share(a, source.abb), *band)
+            if phase.mixing:
                 shares = axis_shares(a, source.abb, self._covariance(str(index), a))
-                losses["mixing"] += recipe.frame_weight * outside(
-                    frame_share(a, source.frame, n_frames), *recipe.frame_band
+                losses["mixing"] += (
+                    weight * recipe.frame_weight * outside(frame_share(a, source.frame, n_frames), *recipe.frame_band)
                 )
-                losses["mixing"] += recipe.axis_weight * outside(shares, 0.0, recipe.axis_limit) * shares.shape[1]
+                losses["mixing"] += (
+                    weight * recipe.axis_weight * outside(shares, 0.0, recipe.axis_limit) * shares.shape[1]
+                )
         losses["probes"] *= recipe.probe_weight
         return losses
 
@@ -196,12 +202,9 @@ class _Trainer:
         self.covariance[key] = _SMOOTHING * before + (1 - _SMOOTHING) * now
         return self.covariance[key]
 
-    def _learning_rate(self) -> float:
-        recipe = self.recipe
-        rate = recipe.lr * min(1.0, (self.step + 1) / recipe.warmup)
-        if self.phase == len(recipe.phases) - 1:
-            rate *= max(0.0, 1 - self.since / recipe.phases[-1].most)
-        return rate
+    def _learning_rate(self, phase: Phase) -> float:
+        start, end = phase.rate
+        return (start + (end - start) * self.since / phase.most) * min(1.0, (self.step + 1) / self.recipe.warmup)
 
     def advance(self) -> dict[str, float]:
         """One step; returns the smoothed accuracies and the losses."""
@@ -224,7 +227,7 @@ class _Trainer:
                 f"the loss is not finite at step {self.step}: nothing was written since the last checkpoint"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate(phase)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

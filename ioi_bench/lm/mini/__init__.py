@@ -1,0 +1,1 @@
+"""ioi-mini: the embedded model, its training and its shipped weights."""
