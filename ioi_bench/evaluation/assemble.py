@@ -14,7 +14,7 @@ from ioi_bench.atomic import write_file
 from ioi_bench.evaluation.bootstrap import Bootstrap
 from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Faithfulness, Made
 from ioi_bench.evaluation.codes import SiteCodes
-from ioi_bench.evaluation.figure import write_figure
+from ioi_bench.evaluation.figure import write_figures
 from ioi_bench.evaluation.runs import COLUMNS
 from ioi_bench.evaluation.study import Study, Tables
 from ioi_bench.evaluation.summary import (
@@ -164,9 +164,7 @@ def prompts_frame(results: Results) -> pd.DataFrame:
     n, parts = len(prompts), []
     for cell, table in results.tables.cells.items():
         keys = len(table.keys)
-        columns = {
-            name: column.flatten().numpy() for name, column in zip(COLUMNS, table.edits.unbind(-1), strict=True)
-        }
+        columns = {name: column.flatten().numpy() for name, column in zip(COLUMNS, table.edits.unbind(-1), strict=True)}
         for name in ("accuracy", "accuracy_names"):
             columns[name] = columns[name] != 0
         rows = torch.arange(n).repeat_interleave(keys).numpy()
@@ -192,6 +190,5 @@ def write_results(card: Card, results: Results, folder: Path) -> None:
     buffer = BytesIO()
     prompts_frame(results).to_parquet(buffer, index=False)
     write_file(folder / "prompts.parquet", buffer.getvalue())
-    write_figure(card, folder / "card.png")
-    write_figure(card, folder / "card.svg")
+    write_figures(card, folder / "card.png", folder / "card.svg")
     card.write(folder / "card.json")

@@ -110,19 +110,15 @@ class Capture:
         self, spec: TaskSpec, prompts: Sequence[Prompt], sites: Sequence[Site], what: str
     ) -> dict[Site, Float[Tensor, "prompt d_in"]]:
         """Activations at sites, from the cache where they are there."""
-        found = capture_split(
+        return capture_split(
             self.model,
             spec,
             prompts,
             sites,
             batch_size=self.batch_size,
             cache_dir=self.cache_dir,
-            progress=self._tell(what),
+            progress=lambda done, total: self.progress(what, done, total),
         )
-        return {site: values.cpu() for site, values in found.items()}
-
-    def _tell(self, what: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.progress(what, done, total)
 
 
 def read_train(capture: Capture, circuit: Circuit, cells: Sequence[Cell], train: Split) -> TrainData:

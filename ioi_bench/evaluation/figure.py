@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ioi_bench.atomic import write_file
@@ -12,8 +14,9 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD
 
 if TYPE_CHECKING:
     import altair as alt
+    import pandas as pd
 
-__all__ = ["card_chart", "write_figure"]
+__all__ = ["card_chart", "write_figures"]
 
 # Okabe and Ito's colours: told apart by colour-blind readers, and in grey by their lightness.
 _COLOURS = {"exchange": "#0072B2", "split": "#E69F00", "aware": "#009E73", "universal": "#CC79A7"}
@@ -21,10 +24,13 @@ _SPARE_COLOURS = ("#D55E00", "#56B4E9", "#000000")
 _SKYLINE, _NULL, _NO_EDIT = "skyline", "matched random", "no edit"
 _INK, _PALE = "#333333", "#8a8a8a"
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 250, 190, 3
+_HEADING_LETTERS = 42
+_LEFT, _RIGHT, _TOP = -0.5, 1.5, 1.04
+_STAR = "M0,-1L0.23,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.23,-0.31Z"
 _FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 
 
-def card_chart(card: Card) -> alt.ConcatChart:
+def card_chart(card: Card) -> alt.FacetChart:
     """The figure as an Altair chart: headline cells, or all cells of a card that has none.
 
     A line joins the budgets of a method, from small to large; the shaded corner is where an edit is at least as
@@ -33,35 +39,47 @@ def card_chart(card: Card) -> alt.ConcatChart:
     import altair as alt
 
     cells = [cell for cell in card.cells if cell.headline] or list(card.cells)
+    frame = _frame(cells)
     methods = list(dict.fromkeys(edit.method for cell in cells for edit in cell.edits))
-    low = min([0.0, *(x for cell in cells for x in _weights(cell))])
-    high = max([1.0, *(x for cell in cells for x in _weights(cell))])
-    x = alt.Scale(domain=(max(low - 0.02, -0.5), min(high + 0.06, 1.5)), nice=False)
-    panels = [_panel(cell, methods, x) for cell in cells]
-    chart = alt.concat(*panels, columns=_COLUMNS, spacing={"row": 18, "column": 22}).resolve_scale(color="shared")
-    configured = chart.properties(title=_title(card)).configure(font=_FONT, background="white", padding=14)
-    return configured.configure_view(stroke="#cccccc").configure_legend(
+    panel = alt.layer(*_layers(frame, methods)).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+    header = alt.Header(
+        title=None, labelExpr="split(datum.label, '|')", labelAnchor="start", labelFontSize=12, labelLineHeight=16
+    )
+    facet = alt.Facet("panel:N", header=header, sort=list(dict.fromkeys(frame["panel"])))
+    chart = panel.facet(facet, data=frame, columns=_COLUMNS, spacing={"row": 14, "column": 22}, title=_title(card))
+    configured = chart.resolve_axis(x="independent", y="independent")
+    configured = configured.configure(font=_FONT, background="white", padding=14).configure_view(stroke="#cccccc")
+    return configured.configure_axis(
+        grid=False,
+        tickCount=5,
+        format=".1f",
+        domainColor=_PALE,
+        tickColor=_PALE,
+        titleFontWeight="normal",
+        titleColor=_INK,
+    ).configure_legend(
         orient="bottom", direction="horizontal", title=None, labelFontSize=12, symbolSize=110, columnPadding=18
     )
 
 
-def write_figure(card: Card, path: str | Path) -> Path:
-    """Draw the card into a ``.png`` (two pixels a point) or ``.svg`` file, atomically.
+def write_figures(card: Card, *paths: str | Path) -> None:
+    """Draw the card into ``.png`` (two pixels a point) and ``.svg`` files, each whole or not at all.
 
     Raises:
         InputError: another ending.
-        StorageError: the file cannot be written.
+        StorageError: a file cannot be written.
     """
     import vl_convert
 
-    path = Path(path)
-    kind = path.suffix.lower()
-    if kind not in (".png", ".svg"):
-        raise InputError(f"a figure is a .png or a .svg file, not {path.name!r}")
+    for path in map(Path, paths):
+        if path.suffix.lower() not in (".png", ".svg"):
+            raise InputError(f"a figure is a .png or a .svg file, not {path.name!r}")
     spec = card_chart(card).to_dict()
-    data = vl_convert.vegalite_to_png(spec, scale=2) if kind == ".png" else vl_convert.vegalite_to_svg(spec).encode()
-    write_file(path, data)
-    return path
+    for path in map(Path, paths):
+        if path.suffix.lower() == ".png":
+            write_file(path, vl_convert.vegalite_to_png(spec, scale=2))
+        else:
+            write_file(path, vl_convert.vegalite_to_svg(spec).encode())
 
 
 def _title(card: Card) -> dict[str, Any]:
@@ -86,93 +104,66 @@ def _number(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _weights(cell: CardCell) -> list[float]:
-    shown = [*cell.edits, *cell.skyline.values()]
-    return [edit.weight_removed.value for edit in shown if edit.weight_removed.value is not None]
-
-
-def _panel(cell: CardCell, methods: list[str], x: alt.Scale) -> alt.LayerChart:
+def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
     import altair as alt
-    import pandas as pd
 
     spare = iter(_SPARE_COLOURS * len(methods))
     colours = [_COLOURS.get(method) or next(spare) for method in methods]
-    series = [*methods, _SKYLINE, _NULL, _NO_EDIT]
-    rows = [_row(edit.method, edit) for edit in cell.edits]
-    rows += [_row(_SKYLINE, cell.skyline["mean"]), *_null_rows(cell)]
-    no_edit = {"series": _NO_EDIT, "budget": 0, "weight": 0.0, "accuracy": cell.no_edit.value}
-    frame = pd.DataFrame([row for row in [*rows, no_edit] if row["weight"] is not None])
+    shown = frame["weight"].dropna()
+    x = alt.Scale(
+        domain=[max(min(0.0, shown.min()) - 0.02, _LEFT), min(max(1.0, shown.max()) + 0.06, _RIGHT)], nice=False
+    )
+    y = alt.Scale(domain=[0, _TOP], nice=False)
+    series = alt.Scale(domain=[*methods, _SKYLINE, _NULL, _NO_EDIT], range=[*colours, _INK, _PALE, "#bbbbbb"])
     legend = alt.Legend(symbolType="circle", symbolOpacity=1)
-    base = alt.Chart(frame).encode(
-        x=alt.X("weight:Q", scale=x, title="weight removed (centred)", axis=_axis()),
-        y=alt.Y("accuracy:Q", scale=alt.Scale(domain=(0, 1.04), nice=False), title="edit accuracy", axis=_axis()),
-        color=alt.Color(
-            "series:N", scale=alt.Scale(domain=series, range=[*colours, _INK, _PALE, "#bbbbbb"]), legend=legend
-        ),
+    base = alt.Chart().encode(
+        x=alt.X("weight:Q", scale=x, title="weight removed (centred)"),
+        y=alt.Y("accuracy:Q", scale=y, title="edit accuracy"),
+        color=alt.Color("series:N", scale=series, legend=legend),
     )
     edits = base.transform_filter(alt.FieldOneOfPredicate("series", methods))
-    layers = [
-        *_skyline_region(cell, x),
-        base.transform_filter(alt.datum.series == _NULL).mark_point(shape="cross", size=32, filled=True),
-        base.transform_filter(alt.datum.series == _NO_EDIT).mark_point(shape="diamond", size=50, filled=True),
+    null, no_edit, skyline = (base.transform_filter(alt.datum.series == name) for name in (_NULL, _NO_EDIT, _SKYLINE))
+    plain = skyline.encode(color=alt.value(_INK))
+    corner = skyline.mark_rect(opacity=0.45, clip=True).encode(
+        color=alt.value("#F0E442"), x2="corner_weight:Q", y2="corner_accuracy:Q"
+    )
+    rule = plain.mark_rule(strokeDash=[2, 3], opacity=0.45)
+    return [
+        corner,
+        rule.encode(x=alt.value(0), x2=alt.value(_PANEL_WIDTH)),
+        rule.encode(y=alt.value(0), y2=alt.value(_PANEL_HEIGHT)),
+        null.mark_point(shape="cross", size=32, filled=True),
+        no_edit.mark_point(shape="diamond", size=50, filled=True),
         edits.mark_line(strokeWidth=1.2, opacity=0.55).encode(order="budget:Q"),
         edits.mark_rule(opacity=0.5).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
         edits.mark_rule(opacity=0.5).encode(x="weight_low:Q", x2="weight_high:Q"),
         edits.mark_circle(size=46, opacity=1),
         edits.mark_text(dx=6, dy=-6, fontSize=9, align="left").encode(text="budget:Q"),
-        base.transform_filter(alt.datum.series == _SKYLINE).mark_point(shape=_STAR, size=110, filled=True, opacity=1),
+        skyline.mark_point(shape=_STAR, size=110, filled=True, opacity=1),
     ]
-    return alt.layer(*layers).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT, title=_panel_title(cell))
 
 
-_STAR = "M0,-1L0.23,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.23,-0.31Z"
-
-
-def _axis() -> alt.Axis:
-    import altair as alt
-
-    return alt.Axis(
-        grid=False,
-        tickCount=5,
-        format=".1f",
-        domainColor=_PALE,
-        tickColor=_PALE,
-        titleFontWeight="normal",
-        titleColor=_INK,
-    )
-
-
-def _panel_title(cell: CardCell) -> dict[str, Any]:
-    score = cell.scores.get(HEADLINE_METHOD)
-    value = None if score is None else score.score.value
-    subtitle = f"score {_number(value)}" if value is not None and cell.ranked else ""
-    return {
-        "text": cell.name,
-        "subtitle": subtitle if cell.ranked else f"not ranked: {cell.reason}",
-        "anchor": "start",
-        "fontSize": 13,
-        "color": _INK if cell.ranked else _PALE,
-        "subtitleFontSize": 10.5,
-        "subtitleColor": _PALE,
-    }
-
-
-def _skyline_region(cell: CardCell, x: alt.Scale) -> list[alt.Chart]:
-    import altair as alt
+def _frame(cells: Sequence[CardCell]) -> pd.DataFrame:
+    """All points: one row per panel, series and budget."""
     import pandas as pd
 
-    skyline = cell.skyline["mean"]
-    if skyline.accuracy.value is None or skyline.weight_removed.value is None:
-        return []
-    weight, accuracy = skyline.weight_removed.value, skyline.accuracy.value
-    corner = pd.DataFrame([{"left": x.domain[0], "right": weight, "bottom": accuracy, "top": 1.04}])
-    area = alt.Chart(corner).mark_rect(color="#F0E442", opacity=0.45)
-    rule = alt.Chart(corner).mark_rule(color=_INK, strokeDash=[2, 3], opacity=0.45)
-    return [
-        area.encode(x=alt.X("left:Q", scale=x), x2="right:Q", y="bottom:Q", y2="top:Q"),
-        rule.encode(y="bottom:Q"),
-        rule.encode(x=alt.X("right:Q", scale=x)),
-    ]
+    rows = []
+    for cell in cells:
+        points = [_row(edit.method, edit) for edit in cell.edits]
+        points.append(_row(_SKYLINE, cell.skyline["mean"]) | {"corner_weight": _LEFT, "corner_accuracy": _TOP})
+        points += _null_rows(cell)
+        points.append({"series": _NO_EDIT, "budget": 0, "weight": 0.0, "accuracy": cell.no_edit.value})
+        rows += [{"panel": _panel(cell), **point} for point in points if point["weight"] is not None]
+    return pd.DataFrame(rows)
+
+
+def _panel(cell: CardCell) -> str:
+    """The panel's heading: lines, of which none is wider than the panel."""
+    score = cell.scores.get(HEADLINE_METHOD)
+    if not cell.ranked:
+        return "|".join([cell.name, *wrap(f"not ranked: {cell.reason}", _HEADING_LETTERS)])
+    value = None if score is None else score.score.value
+    return f"{cell.name}|" + (f"score {_number(value)}" if value is not None else "no score")
 
 
 def _row(series: str, edit: EditFigures) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def freeze_track(folder: Path, recipe: MiniRecipe, progress: Progress | None = N
     write_circuit(
         circuit,
         folder / "circuit.toml",
-        comment="ioi-mini's circuit, by construction; effects and ranked cells measured by `ioi-bench model train-mini`.",
+        comment="ioi-mini's circuit, by construction; `ioi-bench model train-mini` measured effects and ranked cells.",
     )
     rows = "\n".join(
         f"| {name}: {key.replace('_', ' ')} | {value:.4f} |"
