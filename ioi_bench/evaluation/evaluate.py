@@ -83,13 +83,13 @@ def evaluate(
     clock = _Clock()
     tell = progress or silent
     budgets, methods = _checked(tuple(budgets), tuple(methods), batch_size)
-    folder = None if out is None else _writable(Path(out))
     with clock("load"):
         suite = suite if isinstance(suite, Suite) else load_suite(suite)
         model = model if isinstance(model, LanguageModel) else load_model(model, device)
         circuit = circuit if isinstance(circuit, Circuit) else load_circuit(_circuit_name(circuit, model))
         check_fits(suite, model, model.sha256)
         judged, train = (_part(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
+    folder = None if out is None else _writable(Path(out))
     with clock("activations and skyline"):
         capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
         inputs = gather(capture, circuit, judged, train)
