@@ -43,7 +43,6 @@ __all__ = ["MiniRecipe", "Phase", "train_mini"]
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
-_INTERCHANGE = (0.35, 0.35, 0.15, 0.15)  # the three stages, then every other site together
 _SMOOTHING = 0.95
 
 
@@ -53,7 +52,8 @@ class Phase:
 
     A phase ends when the smoothed accuracies (task, stages, other sites) all exceed ``goal``. ``mixing`` weighs the
     losses that keep the sites mixed (0: only the plain band on the position's share); ``rate`` is the learning rate at
-    its start and, linearly, at its end.
+    its start and, linearly, at its end; ``interchange`` is how often each of the three stages, and any of the other
+    sites, is swapped.
     """
 
     names: int
@@ -63,6 +63,7 @@ class Phase:
     goal: float
     mixing: float = 0.0
     rate: tuple[float, float] = (1e-3, 1e-3)
+    interchange: tuple[float, float, float, float] = (0.35, 0.35, 0.15, 0.15)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class MiniRecipe:
         Phase(216, 4, 80, 1_500, 0.97),
         Phase(216, 4, 1_000, 1_000, 1.0, mixing=1.0),
         Phase(216, 4, 700, 700, 1.0, mixing=1.0, rate=(1e-3, 0.0)),
-        Phase(216, 4, 700, 700, 1.0, mixing=0.25, rate=(5e-4, 0.0)),
+        Phase(216, 4, 600, 600, 1.0, mixing=0.25, rate=(6e-4, 0.0), interchange=(0.2, 0.2, 0.45, 0.15)),
     )
     plain_pos_band: tuple[float, float] = (0.2, 0.3)
     pos_band: tuple[float, float] = (0.13, 0.18)
@@ -125,8 +126,7 @@ class _Trainer:
             self.parameters, lr=recipe.phases[0].rate[0], betas=(0.9, 0.98), weight_decay=recipe.weight_decay
         )
         self.generator = torch.Generator().manual_seed(recipe.seed + 1)
-        n_other = len(other_sites(self.config))
-        self.kinds = torch.tensor([*_INTERCHANGE[:-1], *[_INTERCHANGE[-1] / n_other] * n_other])
+        self.n_other = len(other_sites(self.config))
         self.covariance: dict[str, Tensor] = {}
         self.step, self.phase, self.since = 0, 0, 0
         self.smoothed: dict[str, float] = {}
@@ -210,7 +210,9 @@ class _Trainer:
         """One step; returns the smoothed accuracies and the losses."""
         phase = self.recipe.phases[self.phase]
         base, source = self._pairs(phase)
-        kind = torch.multinomial(self.kinds, self.recipe.batch, replacement=True, generator=self.generator)
+        *stages, others = phase.interchange
+        kinds = torch.tensor([*stages, *[others / self.n_other] * self.n_other])
+        kind = torch.multinomial(kinds, self.recipe.batch, replacement=True, generator=self.generator)
         clean, trace = self.network(source.tokens, source.at(Role.END))
         patch = intervention(self.config, base, source, trace, kind)
         patched, _ = self.network(base.tokens, base.at(Role.END), patch)
