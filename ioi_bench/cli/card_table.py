@@ -50,7 +50,7 @@ def print_card(card: Card, console: Console) -> None:
     console.print(_headline(card))
     console.print(f"\n{_headline_method(card)}: accuracy of the edit / weight removed, and the score")
     console.print(_cells(card))
-    if len(card.headline) > 1:
+    if len(made.methods) > 1 and any(cell.headline and cell.ranked for cell in card.cells):
         console.print("\nthe methods beside each other: score, accuracy/weight")
         console.print(_by_method(card))
     console.print()

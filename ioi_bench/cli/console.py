@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -72,11 +73,12 @@ def cache_folder() -> Path:
 def number(value: float | None, digits: int = 2) -> str:
     """A share as papers print it.
 
-    >>> number(0.516), number(-0.04), number(1.0), number(None)
-    ('.52', '-.04', '1.00', '–')
+    >>> number(0.516), number(-0.04), number(-0.001), number(1.0), number(None)
+    ('.52', '-.04', '.00', '1.00', '–')
     """
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
+    value = round(value, digits) + 0.0  # no minus before a zero
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 

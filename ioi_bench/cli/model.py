@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import out, print_json
+from ioi_bench.cli.console import number, out, print_json, progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from ioi_bench.lm.circuit import Circuit
@@ -46,6 +49,46 @@ def describe(name: Name = "ioi-mini", json: options.Json = False) -> None:
     console.print(_heads(circuit))
     console.print()
     console.print(_cells(circuit))
+    if circuit.effects:
+        console.print()
+        console.print(_effects(circuit))
+
+
+@app.command("train-mini")
+def train_mini(
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")] = Path("runs/ioi-mini"),
+    seed: Annotated[int, typer.Option("--seed", help="Decides the weights.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+) -> None:
+    """Train ioi-mini from scratch: weights, model card, and its circuit with measured effects and ranked cells.
+
+    Takes less than an hour on two cores. A run that is stopped leaves its state beside the folder for --resume.
+
+    \b
+    Examples:
+      ioi-bench model train-mini
+      ioi-bench model train-mini --out runs/mini --resume
+      ioi-bench evaluate my_saes/ --model runs/mini
+    """
+    from ioi_bench.evaluation.mini_track import make_mini_track
+    from ioi_bench.lm.mini.train import MiniRecipe
+
+    options.refuse_existing(folder)
+    state = options.state_file(folder, ".pt", resume)
+    with progress() as report:
+        make_mini_track(
+            folder,
+            recipe=MiniRecipe(seed=seed),
+            checkpoint=state,
+            training=lambda step, steps, figures: report("steps, at most", step, steps, _figures(figures)),
+            progress=report,
+        )
+    state.unlink(missing_ok=True)
+    say(f"wrote {folder}/: the model, README.md and circuit.toml")
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items())
 
 
 def _record(circuit: Circuit) -> dict[str, object]:
@@ -55,6 +98,7 @@ def _record(circuit: Circuit) -> dict[str, object]:
         "sha256": circuit.sha256,
         "heads": {group: list(heads) for group, heads in circuit.heads.items()},
         "cross_sections": {name: [str(s) for s in section.sites] for name, section in circuit.cross_sections.items()},
+        "effects": {name: dict(figures) for name, figures in circuit.effects.items()},
         "headline": [str(cell) for cell in circuit.headline],
         "further": [str(cell) for cell in circuit.further],
         "ranked": {str(c): {"ranked": r.ranked, "reason": r.reason} for c, r in (circuit.ranked or {}).items()},
@@ -77,12 +121,28 @@ def _cells(circuit: Circuit) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("cell", no_wrap=True)
-    table.add_column("sites", justify="right")
+    table.add_column("sites")
     table.add_column("")
     for cell in (*circuit.headline, *circuit.further):
         known = (circuit.ranked or {}).get(cell)
         headline = cell in circuit.headline
         verdict = "further" if not headline else "" if known is None else "ranked" if known.ranked else known.reason
-        sites = len(circuit.cross_sections[cell.cross_section].sites)
-        table.add_row(str(cell), str(sites), verdict, style="" if headline else "dim")
+        parts = " ".join(f"{part.component}@{part.role}" for part in circuit.parts[cell.cross_section])
+        sites = f"{len(circuit.cross_sections[cell.cross_section].sites)}: {parts}"
+        table.add_row(str(cell), sites, verdict, style="" if headline else "dim")
+    return table
+
+
+def _effects(circuit: Circuit) -> Table:
+    """What was measured, one row a thing."""
+    from rich import box
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(name for figures in circuit.effects.values() for name in figures))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("measured", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, figures in circuit.effects.items():
+        table.add_row(name, *(number(figures[column]) if column in figures else "" for column in columns))
     return table

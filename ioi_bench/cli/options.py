@@ -24,6 +24,7 @@ __all__ = [
     "device_name",
     "numbers",
     "refuse_existing",
+    "state_file",
     "words",
 ]
 
@@ -93,3 +94,15 @@ def refuse_existing(folder: Path) -> None:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists already: choose another folder, or delete it")
+
+
+def state_file(folder: Path, suffix: str, resume: bool) -> Path:
+    """Where a run keeps its state: beside the folder for its result.
+
+    Raises:
+        InputError: a stopped run lies there, and it was not said to go on with it.
+    """
+    state = folder.with_name(f"{folder.name}.training{suffix}")
+    if state.exists() and not resume:
+        raise InputError(f"{state} is a run that was stopped: add --resume to go on with it, or delete it")
+    return state

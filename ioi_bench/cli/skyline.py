@@ -93,13 +93,13 @@ def _table(cells: tuple[SkylineCell, ...]) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("\ncell", no_wrap=True)
-    headings = ("no edit\naccuracy", "mean codes\naccuracy", "\nweight", "MSE codes\naccuracy", "\nweight")
-    for heading in headings:
+    for heading in ("cell", "codes"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("no edit", "accuracy", "weight removed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in cells:
-        row = [figure(found.no_edit)]
-        for figures in found.codes.values():
-            row += [figure(figures.accuracy), figure(figures.weight_removed)]
-        table.add_row(str(found.cell), *row, style="" if found.headline else "dim")
+        for row, (kind, figures) in enumerate(found.codes.items()):
+            first = (str(found.cell), kind, figure(found.no_edit)) if row == 0 else ("", kind, "")
+            values = (figure(figures.accuracy), figure(figures.weight_removed))
+            table.add_row(*first, *values, style="" if found.headline else "dim")
     return table

@@ -9,7 +9,6 @@ import typer
 
 from ioi_bench.cli import options
 from ioi_bench.cli.console import cache_folder, progress, say
-from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
     from ioi_bench.cli.console import Report
@@ -52,9 +51,7 @@ def train(
 
     config = TrainConfig(architecture, d_sae, lam, k, epochs, batch_size, learning_rate, warmup_epochs, seed)
     options.refuse_existing(folder)
-    state = folder.with_name(f"{folder.name}.training.safetensors")
-    if state.exists() and not resume:
-        raise InputError(f"{state} is a run that was stopped: add --resume to go on with it, or delete it")
+    state = options.state_file(folder, ".safetensors", resume)
     loaded = load_model(model)
     circuit = options.circuit_of(loaded)
     split = task_spec(circuit.task).split("train")

@@ -1,0 +1,136 @@
+"""`skyline`, `calibrate`, `train` and `model`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ioi_bench.evaluation.calibrate import SUPERVISED_ACCURACY, CalibrationRow
+from ioi_bench.lm.circuit import load_circuit
+
+TINY_TRAINING = ["--k", "2", "--d-sae", "8", "--epochs", "2", "--batch-size", "50", "--train-prompts", "100"]
+SMALL = ["--prompts", "20", "--train-prompts", "100"]
+
+
+def test_skyline_prints_every_cell_with_both_codes(cli, tiny_model, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = cli("skyline", "--model", tiny_model, *SMALL)
+    assert result.exit_code == 0, result.stderr
+    circuit = load_circuit("gpt2")
+    for cell in circuit.headline + circuit.further:
+        assert str(cell) in result.stdout
+    assert result.stdout.count("mean") == result.stdout.count("mse") == len(circuit.headline + circuit.further)
+    assert "…" not in result.stdout
+
+
+def test_skyline_json_has_intervals(cli, tiny_model):
+    cells = json.loads(cli("skyline", "--model", tiny_model, "--json", *SMALL).stdout)
+    assert [cell["cell"] for cell in cells if cell["headline"]] == list(SUPERVISED_ACCURACY)
+    for cell in cells:
+        for figures in (cell["no_edit"], cell["codes"]["mean"]["accuracy"], cell["codes"]["mse"]["accuracy"]):
+            assert 0 <= figures["low"] <= figures["value"] <= figures["high"] <= 1
+
+
+def test_an_exported_skyline_is_a_suite_that_can_be_scored(cli, tiny_model, tmp_path):
+    exported = cli("skyline", "--model", tiny_model, "--export", tmp_path / "sky", "--train-prompts", 100)
+    assert (exported.exit_code, exported.stdout) == (0, "")
+    args = ["--model", tiny_model, *SMALL, "--methods", "exchange", "--budgets", "1", "--out", tmp_path / "card"]
+    card = json.loads(cli("evaluate", tmp_path / "sky", *args, "--json").stdout)
+    assert card["made"]["suite"] == "skyline-encoded"
+    assert all(not cell["missing_sites"] for cell in card["cells"])
+    assert cli("skyline", "--model", tiny_model, "--export", tmp_path / "sky").exit_code == 2
+
+
+def test_calibrate_fails_on_a_random_model_row_by_row(cli, tiny_model):
+    printed = cli("calibrate", "--model", tiny_model, *SMALL)
+    assert printed.exit_code == 1
+    assert printed.stdout.count("PASS") + printed.stdout.count("FAIL") == 9
+    rows = json.loads(cli("calibrate", "--model", tiny_model, "--json", *SMALL).stdout)
+    assert [row["name"] for row in rows[3:]] == list(SUPERVISED_ACCURACY)
+    assert not any(row["passed"] for row in rows[:3])
+    assert printed.stdout.count("FAIL") == sum(not row["passed"] for row in rows)
+
+
+def test_calibrate_passes_within_the_tolerance_and_only_there(cli, tiny_model, monkeypatch):
+    assert CalibrationRow("x", 0.9, 0.03, 0.925).passed
+    assert not CalibrationRow("x", 0.9, 0.03, 0.935).passed
+    assert not CalibrationRow("x", 0.9, 0.03, float("nan")).passed
+    rows = (CalibrationRow("io@nm-out", 0.96, 0.03, 0.95),)
+    monkeypatch.setattr("ioi_bench.evaluation.calibrate.calibrate", lambda *args, **kwargs: rows)
+    result = cli("calibrate", "--model", tiny_model)
+    assert (result.exit_code, "PASS" in result.stdout) == (0, True)
+
+
+def test_calibrate_is_for_gpt2(cli):
+    result = cli("calibrate", "--model", "ioi-mini")
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_train_writes_one_dictionary_a_site_and_talks_on_stderr(tiny_suite):
+    header = json.loads((tiny_suite.path / "suite.json").read_text())
+    assert set(header["dictionaries"]) == {str(site) for site in load_circuit("gpt2").sites}
+    assert header["metadata"]["training"]["k"] == 2
+    assert tiny_suite.stdout == ""
+    assert "wrote 55 dictionaries" in tiny_suite.stderr
+    assert [path.name for path in tiny_suite.path.parent.iterdir()] == [tiny_suite.path.name]
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(cli, tiny_model, tiny_suite, tmp_path, monkeypatch):
+    folder = tmp_path / tiny_suite.path.name
+    command = ("train", "--model", tiny_model, "--out", folder, *TINY_TRAINING)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ioi_bench.cli.train._tell", stop)  # after the first epoch
+        stopped = cli(*command)
+    assert stopped.exit_code == 130
+    assert not folder.exists()
+    again = cli(*command)
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    assert cli(*command, "--resume").exit_code == 0
+    weights = "weights.safetensors"
+    assert (folder / weights).read_bytes() == (tiny_suite.path / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["--architecture", "topkk", "--k", 3], "did you mean 'topk'"),
+        (["--architecture", "relu"], "lam"),
+        (["--architecture", "topk", "--k", 0], "k is 0"),
+        (["--architecture", "topk", "--k", 3, "--epochs", 0], "epochs"),
+    ],
+)
+def test_bad_settings_are_found_before_the_work(cli, tmp_path, args, hint):
+    result = cli("train", *args, "--out", tmp_path / "suite")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert hint in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_refuses_a_folder_that_is_taken(cli, tiny_suite):
+    result = cli("train", "--k", 2, "--out", tiny_suite.path)
+    assert result.exit_code == 2
+    assert "exists already" in result.stderr
+
+
+def test_describe_shows_heads_and_cells(cli):
+    printed = cli("model", "describe", "gpt2").stdout
+    circuit = load_circuit("gpt2")
+    for heads in circuit.heads.values():
+        assert " ".join(heads) in printed
+    for cell in circuit.headline:
+        assert str(cell) in printed
+    record = json.loads(cli("model", "describe", "gpt2", "--json").stdout)
+    assert record["sha256"] == circuit.sha256
+    assert len(record["cross_sections"]["nm-qk"]) == 30
+
+
+def test_describe_of_an_unknown_circuit_names_those_that_exist(cli):
+    result = cli("model", "describe", "gtp2")
+    assert result.exit_code == 2
+    assert "did you mean 'gpt2'" in result.stderr
