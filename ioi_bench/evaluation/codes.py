@@ -37,7 +37,7 @@ class SiteCodes:
         train: by edit, the statistics of the features against its values.
         mean: train means of the features.
         fires: the features that some train prompt activates.
-        l0: train mean of how many features are active.
+        use: what matched nulls share with it.
         train_mean: train mean of the activation.
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
     """
@@ -48,14 +48,9 @@ class SiteCodes:
     train: Mapping[str, FeatureStatistics]
     mean: Float[Tensor, " d_sae"]
     fires: Bool[Tensor, " d_sae"]
-    l0: float
+    use: FeatureUse
     train_mean: Float[Tensor, " d_in"]
     norm_ratio: float = 1.0
-
-    @property
-    def use(self) -> FeatureUse:
-        """What matched nulls share with this dictionary."""
-        return FeatureUse(self.l0, self.fires, self.decoder.directions.norm(dim=1))
 
 
 def dictionary_codes(
@@ -85,7 +80,7 @@ def dictionary_codes(
         train=train,
         mean=next(iter(train.values())).mean,
         fires=active.any(0),
-        l0=active.sum().item() / len(f),
+        use=_use(f, decoder),
         train_mean=activations.mean(0),
         norm_ratio=float(reconstruct(some, f[:_NORM_PROMPTS]).norm(dim=1).mean() / some.norm(dim=1).mean()),
     )
@@ -101,7 +96,7 @@ def oracle_codes(
     first = next(iter(codes.values()))
     f = first.oracle_features(values)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
-    mean, fires, l0 = f.mean(0), (f != 0).any(0), float(f.sum(1).mean())
+    mean, fires = f.mean(0), (f != 0).any(0)
 
     def of(own: SupervisedCodes) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
@@ -110,6 +105,12 @@ def oracle_codes(
         def reconstruct(_: Tensor, f: Tensor) -> Tensor:
             return own.decoder(f)
 
-        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, l0, own.mean)
+        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, _use(f, own.decoder), own.mean)
 
     return {site: of(own) for site, own in codes.items()}
+
+
+def _use(f: Float[Tensor, "prompt d_sae"], decoder: AffineDecoder) -> FeatureUse:
+    """Features that never vary carry nothing: a constant one must not buy the null another active direction."""
+    varies = f.amax(0) != f.amin(0)
+    return FeatureUse((f[:, varies] != 0).sum().item() / len(f), varies, decoder.directions.norm(dim=1))

@@ -31,7 +31,7 @@ from ioi_bench.lm.model import LanguageModel, load_model
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split, task_spec
 
-__all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate"]
+__all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
 DEFAULT_BUDGETS = (1, 2, 4, 8, 16)
 DEFAULT_METHODS = ("exchange", "split", "aware", "universal")
@@ -98,7 +98,7 @@ def evaluate(
         frozen = circuit.ranked if ranking is None else ranking
         ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
     with clock("train statistics"):
-        study, missing = _study(suite, inputs, methods, budgets, seed, tell)
+        study, missing = make_study(suite, inputs, methods, budgets, seed, tell)
     with clock("edits and patched runs"):
         tables = run_study(study, batch_size, tell)
     made = Made(
@@ -184,7 +184,7 @@ def _part(circuit: Circuit, name: str, n: int | None) -> Split:
     return split if n is None else split.head(n)
 
 
-def _study(
+def make_study(
     suite: Suite, inputs: Inputs, methods: tuple[str, ...], budgets: tuple[int, ...], seed: int, tell: Progress
 ) -> tuple[Study, frozenset[Site]]:
     """The suite's dictionaries and their nulls, with random ones at sites that the suite lacks (METHOD §7)."""

@@ -1,0 +1,87 @@
+"""Cards to test with."""
+
+from __future__ import annotations
+
+from ioi_bench.evaluation.card import (
+    Card,
+    CardCell,
+    CardWarning,
+    CellScore,
+    EditFigures,
+    Faithfulness,
+    Figure,
+    HeadlineScore,
+    Made,
+    NullFigures,
+)
+
+
+def some_figure(value: float = 0.5, direction: str = "higher") -> Figure:
+    return Figure(value=value, low=value - 0.1, high=value + 0.1, direction=direction)
+
+
+def some_edit(method: str, budget: int, accuracy: float = 0.5, weight: float = 0.4) -> EditFigures:
+    names = set(EditFigures.model_fields) - {"method", "budget", "n_removed", "n_added", "nan_dropped"}
+    figures = {name: some_figure() for name in names}
+    figures |= {"accuracy": some_figure(accuracy), "weight_removed": some_figure(weight, "lower")}
+    return EditFigures(method=method, budget=budget, n_removed=1.0, n_added=1.0, nan_dropped=0, **figures)
+
+
+def some_cell(name: str = "io@nm-out", *, ranked: bool = True) -> CardCell:
+    attribute, cross_section = name.split("@")
+    faithfulness = {field: some_figure() for field in Faithfulness.model_fields if field != "ld_recovered_reliable"}
+    null = NullFigures(budgets=(1, 2, 4), accuracy=(0.0, 0.1, 0.2), weight_removed=(0.1, 0.2, 0.3), seeds=3)
+    score = CellScore(s=some_figure(), s_null=some_figure(0.0, "none"), score=some_figure(0.6), null=null)
+    edits = [
+        ("exchange", 1, 0.1, 0.2),
+        ("exchange", 2, 0.6, 0.5),
+        ("universal", 1, 0.05, 0.3),
+        ("universal", 2, 0.3, 0.6),
+    ]
+    return CardCell(
+        name=name,
+        attribute=attribute,
+        cross_section=cross_section,
+        sites=("z.3.0@end", "z.3.1@end"),
+        headline=True,
+        ranked=ranked,
+        reason="" if ranked else "no-edit is as good as the skyline",
+        no_edit=some_figure(0.02),
+        skyline={"mean": some_edit("skyline", 1, 0.9, 0.45)},
+        edits=tuple(some_edit(*edit) for edit in edits),
+        scores={"exchange": score},
+        faithfulness=Faithfulness(ld_recovered_reliable=True, **faithfulness),
+    )
+
+
+def some_card(*names: str) -> Card:
+    made = Made(
+        spec="ioi-v1-mini",
+        spec_sha256="a",
+        model="ioi-mini",
+        model_sha256="b",
+        circuit="ioi-mini",
+        circuit_sha256="c",
+        suite="topk",
+        suite_sha256="d",
+        split="test",
+        n_prompts=10,
+        n_train_prompts=20_000,
+        full_train=True,
+        budgets=(1, 2),
+        methods=("exchange", "universal"),
+        seed=0,
+        n_draws=1000,
+        device="cpu",
+        versions={"torch": "2.13.0"},
+        hardware={"machine": "x86_64"},
+        wall_seconds=1.5,
+        timing={"capture": 1.0},
+    )
+    return Card(
+        track="ioi-mini",
+        made=made,
+        headline={"exchange": HeadlineScore(score=some_figure(0.6), n_cells=1)},
+        cells=tuple(some_cell(name) for name in names or ("io@nm-out", "pos@si-out")),
+        warnings=(CardWarning(code="dead-features", message="3 of 8 features never fire"),),
+    )
