@@ -186,4 +186,4 @@ def test_offline_answers_fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     began = time.monotonic()
     with pytest.raises(ModelUnavailableError, match="local cache"):
         load_model("gpt2")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30  # seconds when alone; the limit is for a busy machine
