@@ -63,18 +63,18 @@ class Candidates:
     def best(
         self, residual: Float[Tensor, "prompt d_in"], tolerance: Float[Tensor, " prompt"]
     ) -> tuple[Int64[Tensor, " prompt"], Float[Tensor, " prompt"]]:
-        """The candidate that lowers ``‖r‖²`` most, and by what it does; the first of those within the tolerance."""
+        """The first candidate whose change of ``‖r‖²`` is within the tolerance of the least; and that least change."""
         products = residual @ self.directions.T
         changes = torch.addcmul(self.cost, self.delta, products, value=-2, out=products)
         # minima of blocks first: one fast pass, where comparing every element would take several slow ones
         blocks = changes.view(len(changes), -1, _BLOCK)
         lowest = blocks.amin(2)
-        limit = lowest.amin(1, keepdim=True) + tolerance[:, None]
+        least = lowest.amin(1)
+        limit = (least + tolerance)[:, None]
         block = _first(lowest <= limit)
         rows = torch.arange(len(block), device=block.device)
         inside = blocks.view(-1, _BLOCK).index_select(0, block + rows * blocks.shape[1])
-        place = _first(inside <= limit)
-        return block * _BLOCK + place, inside[rows, place]
+        return block * _BLOCK + _first(inside <= limit), least
 
     def take(
         self, rows: Int64[Tensor, " chosen"], columns: Int64[Tensor, " chosen"]

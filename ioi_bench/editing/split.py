@@ -40,8 +40,8 @@ def _split(inputs: EditInputs, budgets: tuple[int, ...], part: slice) -> Edit:
     edited, picks = [], []
     for i in range(budgets[-1]):
         for candidates in (removals, additions):
-            column, change = candidates.best(a_t - current, tolerance)
-            rows = (change < -tolerance).nonzero()[:, 0]
+            column, least = candidates.best(a_t - current, tolerance)
+            rows = (least < -tolerance).nonzero()[:, 0]
             feature, step = candidates.take(rows, column[rows])
             current = current.index_add(0, rows, step)
             picks.append(torch.full_like(column, -1).index_copy_(0, rows, feature))
