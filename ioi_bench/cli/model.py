@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,54 @@ def describe(name: Name = "ioi-mini", json: options.Json = False) -> None:
     if circuit.effects:
         console.print()
         console.print(_effects(circuit))
+
+
+@app.command()
+def discover(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="ioi-mini, gpt2, or a Hugging Face directory.")],
+    prompts: Annotated[int, typer.Option("--prompts", help="How many test prompts.")] = 64,
+    threshold: Annotated[float, typer.Option("--threshold", help="The least effect of a site that counts.")] = 0.1,
+    figure: Annotated[Path | None, typer.Option("--out", "-o", help="Draw the heat map: a .png or .svg.")] = None,
+    device: options.Device = "cpu",
+    batch_size: options.BatchSize = 32,
+    json: options.Json = False,
+) -> None:
+    """Find the sites that carry each attribute: patch every one alone with every counterfactual.
+
+    Prints the strongest rows as a heat map, and the cross-sections that they propose. Seconds for ioi-mini, minutes a
+    prompt for GPT-2 small on one core.
+
+    \b
+    Examples:
+      ioi-bench model discover ioi-mini
+      ioi-bench model discover ioi-mini --out runs/heat.png
+      ioi-bench model discover gpt2 --prompts 8 --json
+    """
+    from ioi_bench.lm.discovery import discover as run
+    from ioi_bench.lm.discovery import find_cross_sections
+    from ioi_bench.lm.heatmap import heat_table, write_heat_map
+    from ioi_bench.lm.model import load_model
+    from ioi_bench.task import task_spec
+
+    loaded = load_model(model, options.device_name(device))
+    split = task_spec(options.circuit_of(loaded).task).split("test").head(prompts)
+    with progress() as report:
+        found = run(
+            loaded, split, batch_size=batch_size, progress=lambda done, total: report("patched runs", done, total)
+        )
+    proposed = find_cross_sections(found, threshold)
+    if json:
+        named = {a: {x.name: [str(site) for site in x.sites] for x in xs} for a, xs in proposed.items()}
+        print_json({"cross_sections": named, "effects": loads(found.to_frame().to_json(orient="records"))})
+    else:
+        console = out()
+        console.print(heat_table(found))
+        for attribute, sections in proposed.items():
+            for section in sections:
+                console.print(f"{attribute}  {section.name:<10} {' '.join(str(site) for site in section.sites)}")
+    if figure is not None:
+        write_heat_map(found, figure)
+        say(f"wrote {figure}")
 
 
 @app.command("train-mini")
@@ -144,5 +193,5 @@ def _effects(circuit: Circuit) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     for name, figures in circuit.effects.items():
-        table.add_row(name, *(number(figures[column]) if column in figures else "" for column in columns))
+        table.add_row(name, *(number(figures[column], 3) if column in figures else "" for column in columns))
     return table

@@ -134,3 +134,38 @@ def test_describe_of_an_unknown_circuit_names_those_that_exist(cli):
     result = cli("model", "describe", "gtp2")
     assert result.exit_code == 2
     assert "did you mean 'gpt2'" in result.stderr
+
+
+def test_discover_proposes_cross_sections_and_draws_them(cli, tmp_path):
+    printed = cli("model", "discover", "ioi-mini", "--prompts", 8, "--out", tmp_path / "heat.png")
+    assert printed.exit_code == 0, printed.stderr
+    assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(cli("model", "discover", "ioi-mini", "--prompts", 8, "--json").stdout)
+    movers = {f"z.{head}@end" for head in load_circuit("ioi-mini").heads["name-mover"]}
+    moving = found["cross_sections"]["io"]["z@end"]
+    assert moving[0] in movers
+    assert f"io  z@end      {' '.join(moving)}" in printed.stdout
+
+
+def test_discover_refuses_another_ending(cli, tmp_path):
+    result = cli("model", "discover", "ioi-mini", "--prompts", 2, "--out", tmp_path / "heat.pdf")
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_mini_keeps_its_state_beside_the_folder(cli, tmp_path, monkeypatch):
+    seen = []
+
+    def make(folder, *, recipe, checkpoint, training, progress):
+        seen.append((recipe.seed, checkpoint))
+        checkpoint.write_bytes(b"state")
+        training(1, 10, {"loss_task": 0.5})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ioi_bench.evaluation.mini_track.make_mini_track", make)
+    command = ("model", "train-mini", "--out", tmp_path / "mini", "--seed", 3)
+    assert cli(*command).exit_code == 130
+    again = cli(*command)
+    assert (again.exit_code, "--resume" in again.stderr) == (2, True)
+    assert cli(*command, "--resume").exit_code == 130
+    assert seen == [(3, tmp_path / "mini.training.pt")] * 2
