@@ -25,7 +25,17 @@ from ioi_bench.evaluation.score import cell_value, edit_value, null_normalised
 from ioi_bench.evaluation.study import CellTable, FaithfulTable, Key
 from ioi_bench.metrics import ld_recovered, necessity, sufficiency
 
-__all__ = ["CellDraws", "cell_draws", "cell_scores", "edit_figures", "faithfulness", "figure", "headline_score"]
+__all__ = [
+    "CellDraws",
+    "ScoreDraws",
+    "cell_draws",
+    "cell_scores",
+    "edit_figures",
+    "faithfulness",
+    "figure",
+    "headline_score",
+    "score_draws",
+]
 
 NO_EDIT, SKYLINE = ("no-edit", 0), ("skyline", 1)
 
