@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## score a shipped SAE suite on the shipped model (about a minute)
-	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk
+	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk --prompts 1000
 
 test: $(STAMP) ## lint, types, the floors, every test, coverage
 	$(BIN)/ruff check .

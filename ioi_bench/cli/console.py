@@ -130,7 +130,7 @@ def _lines() -> Report:
         nonlocal last
         now = time.monotonic()
         since, done_then = first_seen.setdefault(what, (now, done))
-        if now - last < _LINE_EVERY_SECONDS:
+        if now - last < _LINE_EVERY_SECONDS or done >= total:
             return
         last = now
         gained = done - done_then
