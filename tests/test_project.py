@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from ioi_bench.cli.app import app
+from ioi_bench.evaluation.card import card_schema
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -136,6 +137,11 @@ def test_modules_say_what_is_public(path):
     assert len(set(exported)) == len(exported)
     if "cli" not in path.parts:  # a command is called by Typer, not by name
         assert not set(public_names(tree)) - set(exported), "public by name, missing in __all__"
+
+
+def test_the_schema_of_the_card_is_locked():
+    golden = json.loads((ROOT / "tests" / "golden" / "card-schema.json").read_text())
+    assert card_schema() == golden, "cards of other versions are read: raise SCHEMA_VERSION, then lock the new schema"
 
 
 def test_benchmark_results_have_the_agreed_form():
