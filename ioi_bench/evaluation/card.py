@@ -135,7 +135,7 @@ class CardCell(_Record):
     """By kind of codes: ``mean`` (the one that scores) and, where asked for, ``mse``."""
     edits: tuple[EditFigures, ...]
     scores: dict[str, CellScore]
-    """By edit method; empty for cells that are never scored (the further cells)."""
+    """By edit method; empty for cells that are not ranked."""
     faithfulness: Faithfulness
 
     def edit(self, method: str, budget: int) -> EditFigures:

@@ -71,7 +71,6 @@ def dictionary_codes(
             return f @ decoder.directions + dictionary.offset_for(x)
         return decoder(f)
 
-    active = f != 0
     some = activations[:_NORM_PROMPTS]
     return SiteCodes(
         decoder=decoder,
@@ -79,7 +78,7 @@ def dictionary_codes(
         reconstruct=reconstruct,
         train=train,
         mean=next(iter(train.values())).mean,
-        fires=active.any(0),
+        fires=(f != 0).any(0),
         use=_use(f, decoder),
         train_mean=activations.mean(0),
         norm_ratio=float(reconstruct(some, f[:_NORM_PROMPTS]).norm(dim=1).mean() / some.norm(dim=1).mean()),
@@ -87,16 +86,16 @@ def dictionary_codes(
 
 
 def oracle_codes(
-    codes: Mapping[Site, SupervisedCodes], values: Values, n_values: Mapping[str, int]
-) -> dict[Site, SiteCodes]:
-    """The skyline as dictionaries whose encoder reads the prompts' attributes: the same code scores both (METHOD §3).
+    kinds: Mapping[str, Mapping[Site, SupervisedCodes]], values: Values, n_values: Mapping[str, int]
+) -> dict[str, dict[Site, SiteCodes]]:
+    """Skylines, by kind, as dictionaries whose encoder reads the prompts' attributes: one code scores all (METHOD §3).
 
-    Its features are the same at every site, and so are their statistics.
+    Their features are the same at every site, and so are the statistics of these.
     """
-    first = next(iter(codes.values()))
-    f = first.oracle_features(values)
+    some = next(iter(next(iter(kinds.values())).values()))
+    f = some.oracle_features(values)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
-    mean, fires = f.mean(0), (f != 0).any(0)
+    mean, fires, use = f.mean(0), (f != 0).any(0), _use(f, some.decoder)
 
     def of(own: SupervisedCodes) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
@@ -105,12 +104,15 @@ def oracle_codes(
         def reconstruct(_: Tensor, f: Tensor) -> Tensor:
             return own.decoder(f)
 
-        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, _use(f, own.decoder), own.mean)
+        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean)
 
-    return {site: of(own) for site, own in codes.items()}
+    return {kind: {site: of(own) for site, own in codes.items()} for kind, codes in kinds.items()}
 
 
 def _use(f: Float[Tensor, "prompt d_sae"], decoder: AffineDecoder) -> FeatureUse:
     """Features that never vary carry nothing: a constant one must not buy the null another active direction."""
-    varies = f.amax(0) != f.amin(0)
-    return FeatureUse((f[:, varies] != 0).sum().item() / len(f), varies, decoder.directions.norm(dim=1))
+    counts = (f != 0).sum(0)
+    varies = counts > 0
+    always = (counts == len(f)).nonzero()[:, 0]
+    varies[always] = (f[:, always] != f[0, always]).any(0)
+    return FeatureUse(counts[varies].sum().item() / len(f), varies, decoder.directions.norm(dim=1))

@@ -98,7 +98,8 @@ def evaluate(
         frozen = circuit.ranked if ranking is None else ranking
         ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
     with clock("train statistics"):
-        study, missing = make_study(suite, inputs, methods, budgets, seed, tell)
+        scored = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
+        study, missing = make_study(suite, inputs, scored, methods, budgets, seed=seed, progress=tell)
     with clock("edits and patched runs"):
         tables = run_study(study, batch_size, tell)
     made = Made(
@@ -185,10 +186,22 @@ def _part(circuit: Circuit, name: str, n: int | None) -> Split:
 
 
 def make_study(
-    suite: Suite, inputs: Inputs, methods: tuple[str, ...], budgets: tuple[int, ...], seed: int, tell: Progress
+    suite: Suite,
+    inputs: Inputs,
+    scored: Sequence[Cell],
+    methods: tuple[str, ...],
+    budgets: tuple[int, ...],
+    *,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Study, frozenset[Site]]:
-    """The suite's dictionaries and their nulls, with random ones at sites that the suite lacks (METHOD §7)."""
-    sites, headline = inputs.sites_of(inputs.cells), inputs.circuit.headline
+    """The suite's dictionaries, and nulls for the cells that are scored (METHOD §7); random ones at sites it lacks.
+
+    Raises:
+        SuiteError: the suite has no site of the circuit.
+        DictionaryError: a dictionary breaks its contract.
+    """
+    sites, null_sites = inputs.sites_of(inputs.cells), inputs.sites_of(scored)
     missing = frozenset(site for site in sites if site not in suite.dictionaries)
     if len(missing) == len(sites):
         raise SuiteError(
@@ -203,11 +216,10 @@ def make_study(
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
         chosen[site] = inputs.codes(site, dictionary, inputs.cells)
-        for i, null in enumerate(nulls):
-            if site in inputs.sites_of(headline):
-                matched = matched_null(chosen[site].use, train, null_seed(seed, i, site))
-                null[site] = inputs.codes(site, matched, headline)
-        tell("train statistics", done + 1, len(sites))
+        for i, null in enumerate(nulls if site in null_sites else ()):
+            matched = matched_null(chosen[site].use, train, null_seed(seed, i, site))
+            null[site] = inputs.codes(site, matched, scored)
+        progress("train statistics", done + 1, len(sites))
     study = Study(
         model=inputs.model,
         data=inputs.data,
@@ -216,7 +228,7 @@ def make_study(
         suite=chosen,
         skylines=inputs.skylines,
         nulls=nulls,
-        null_cells=frozenset(headline),
+        null_cells=frozenset(scored),
         methods=methods,
         budgets=budgets,
     )

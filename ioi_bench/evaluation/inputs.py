@@ -76,7 +76,7 @@ def gather(capture: Capture, circuit: Circuit, split: Split, train: Split, *, ms
         labels = {edit: values[rows] for edit, values in read.values.items()}
         fitter.update({site: values[rows] for site, values in read.activations.items()}, labels)
     kinds = {"skyline": fitter.mean_codes()} | ({"skyline-mse": fitter.mse_codes()} if mse else {})
-    skylines = {kind: oracle_codes(codes, read.values, read.n_values) for kind, codes in kinds.items()}
+    skylines = oracle_codes(kinds, read.values, read.n_values)
     return Inputs(capture.model, circuit, cells, read_split(capture, circuit, cells, split), read, skylines)
 
 

@@ -71,7 +71,7 @@ def test_every_cell_method_and_budget_is_there(written):
             (method, budget) for method in ("exchange", "split", "universal") for budget in (1, 2)
         ]
         assert set(cell.skyline) == {"mean", "mse"}
-        assert set(cell.scores) == ({"exchange", "universal"} if cell.headline else set())
+        assert set(cell.scores) == ({"exchange", "universal"} if cell.ranked else set())
     assert set(card.headline) == {"exchange", "universal"}
 
 

@@ -37,7 +37,8 @@ def found(inputs, study, batch_size=256, cell=CELL):
 
 
 def study_of(inputs, dictionaries, seed=0):
-    return make_study(Suite("test", "tiny", dictionaries), inputs, METHODS, (1, 2, 4), seed, silent)[0]
+    suite = Suite("test", "tiny", dictionaries)
+    return make_study(suite, inputs, [CELL], METHODS, (1, 2, 4), seed=seed, progress=silent)[0]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,13 @@ def test_a_site_without_a_dictionary_counts_as_random_and_not_as_the_identity(ti
     full = study_of(tiny_inputs, saes)
     oracle = replace(full, suite=tiny_inputs.skylines["skyline"])
     lacking, missing = make_study(
-        Suite("test", "tiny", {sites[0]: saes[sites[0]]}), tiny_inputs, METHODS, (1, 2, 4), 0, silent
+        Suite("test", "tiny", {sites[0]: saes[sites[0]]}),
+        tiny_inputs,
+        [CELL],
+        METHODS,
+        (1, 2, 4),
+        seed=0,
+        progress=silent,
     )
     assert missing == set(tiny_inputs.sites_of(tiny_inputs.cells)) - {sites[0]}
     partly = replace(oracle, suite={**oracle.suite, **{site: lacking.suite[site] for site in sites[1:]}})
