@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Small tensors gain nothing from a second thread, and lose a hundredfold where other processes hold the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is a folder of the repository, not of the package
 
 from benchmarks import _offline_gpt2

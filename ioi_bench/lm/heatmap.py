@@ -34,7 +34,7 @@ def _frame(found: Discovery) -> pd.DataFrame:
     return frame
 
 
-def heat_chart(found: Discovery, most: int = 80) -> alt.HConcatChart:
+def heat_chart(found: Discovery, most: int = 100) -> alt.HConcatChart:
     """The heat map as an Altair chart: the ``most`` strongest rows, roles across, one panel an attribute."""
     import altair as alt
 
@@ -84,7 +84,7 @@ def _title(found: Discovery, n_rows: int) -> dict[str, str | list[str] | int]:
     }
 
 
-def write_heat_map(found: Discovery, path: Path, most: int = 80) -> None:
+def write_heat_map(found: Discovery, path: Path, most: int = 100) -> None:
     """Draw the heat map into a ``.png`` (two pixels a point) or ``.svg`` file, whole or not at all.
 
     Raises:

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from ioi_bench.errors import InputError, UnknownNameError
-from ioi_bench.lm import LanguageModel, patched_logits
+from ioi_bench.lm import LanguageModel, load_circuit, load_model, patched_logits
 from ioi_bench.lm.discovery import Discovery, discover, find_cross_sections
 from ioi_bench.lm.heatmap import heat_chart, heat_table, write_heat_map
 from ioi_bench.sites import Role, Site
-from ioi_bench.task import IOI_V1, Split, name_tokens, tokenize
+from ioi_bench.task import IOI_V1, IOI_V1_MINI, Split, name_tokens, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,23 @@ def test_the_terminal_shows_the_strongest_rows() -> None:
     assert "mlp_out.1" in io
     assert "z.0.1" not in io
     assert pos.count("·") == 10
+
+
+def test_the_circuit_of_ioi_mini_is_found_unaided() -> None:
+    """What it was trained to have, and among the outputs of heads at S2 and END nothing else."""
+    circuit = load_circuit("ioi-mini")
+    split = IOI_V1_MINI.split("test").head(24)
+    found = discover(load_model("ioi-mini"), split, attributes=("io", "pos"), components=("q", "v", "z"))
+    proposed = {a: {c.name: set(c.sites) for c in sections} for a, sections in find_cross_sections(found).items()}
+    designated = {name: set(section.sites) for name, section in circuit.cross_sections.items()}
+    assert proposed["pos"]["z@s2"] == designated["ind-dt-out"]
+    assert proposed["pos"]["v@s2"] == designated["si-v"]
+    assert proposed["pos"]["z@end"] == designated["si-out"]
+    # The name movers may share their work unequally; the main one alone decides the answer.
+    assert proposed["io"]["z@end"] <= designated["nm-out"]
+    strongest = max(proposed["io"]["z@end"], key=lambda site: found.effect[0, found.sites.index(site)])
+    assert found.flipped[0, found.sites.index(strongest)] > 0.9
+    assert replace(strongest, component="q") in proposed["pos"]["q@end"]
 
 
 @pytest.mark.parametrize(("name", "start"), [("map.png", b"\x89PNG"), ("map.svg", b"<svg")])
