@@ -216,7 +216,7 @@ def _part(row: Mapping[str, Any], heads: Mapping[str, Any]) -> Part:
     return Part(component, Role(role), tuple(row["groups"]))
 
 
-def _cell(text: str, parts: Mapping[str, Any]) -> Cell:
+def _cell(text: Any, parts: Mapping[str, Any]) -> Cell:
     cell = Cell.parse(_text(text))
     if cell.cross_section not in parts:
         raise UnknownNameError("cross-section", cell.cross_section, parts)
@@ -229,7 +229,7 @@ def _ranked(row: Mapping[str, Any]) -> RankedCell:
     return RankedCell(row["ranked"], _text(row.get("reason", "")))
 
 
-def _layer_and_head(text: str) -> tuple[int, int]:
+def _layer_and_head(text: Any) -> tuple[int, int]:
     match = _HEAD.match(_text(text))
     if match is None:
         raise InputError(f"{text!r} is not a head: write 'layer.head', such as '9.9'")

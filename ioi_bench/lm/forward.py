@@ -120,12 +120,12 @@ def mlp(weights: GPT2Weights, layer: LayerWeights, resid_mid: Tensor) -> Tensor:
 
 def attend(
     n_heads: int,
-    q: Float[Tensor, "edit prompt row d_heads"],
-    k: Float[Tensor, "edit prompt pos d_heads"],
-    v: Float[Tensor, "edit prompt pos d_heads"],
+    q: Float[Tensor, "#edit prompt row d_heads"],
+    k: Float[Tensor, "#edit prompt pos d_heads"],
+    v: Float[Tensor, "#edit prompt pos d_heads"],
     past: tuple[Float[Tensor, "prompt past d_heads"], Float[Tensor, "prompt past d_heads"]],
     rows: Int[Tensor, "prompt row"],
-) -> Float[Tensor, "edit prompt row d_heads"]:
+) -> Float[Tensor, "#edit prompt row d_heads"]:
     """Causal attention of some rows over ``past`` (which all edits share, uncopied) and over ``pos``.
 
     ``rows[p, r]`` is the place of query row r among ``pos``. An ``edit`` axis of 1 stands for "the same in all edits".

@@ -39,7 +39,7 @@ class CleanRun:
     batch: TokenBatch
     first_layer: int
     offset: int
-    resid_pre: tuple[Float[Tensor, "prompt pos-offset d_model"], ...]
+    resid_pre: tuple[Float[Tensor, "prompt later d_model"], ...]
     k: tuple[Float[Tensor, "prompt pos d_heads"], ...]
     v: tuple[Float[Tensor, "prompt pos d_heads"], ...]
 
@@ -157,9 +157,9 @@ class _Window:
         self,
         component: str,
         layer: int,
-        x: Float[Tensor, "edit prompt row d"],
+        x: Float[Tensor, "#edit prompt row d"],
         at: Mapping[Role, Int[Tensor, " prompt"]],
-    ) -> Float[Tensor, "edit prompt row d"]:
+    ) -> Float[Tensor, "#edit prompt row d"]:
         """Put a component's values into ``x`` at the rows of their roles; in place once it has an edit axis."""
         for site, value in self.values.items():
             if (site.component, site.layer) != (component, layer) or site.role not in at:
