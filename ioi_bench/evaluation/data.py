@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,6 +16,7 @@ from ioi_bench.activations import capture_split
 from ioi_bench.dictionaries.supervised import index_labels
 from ioi_bench.evaluation.codes import Values
 from ioi_bench.evaluation.runs import CellBatch
+from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.sites import ATTRIBUTES, Cell, Site
 from ioi_bench.task import Prompt, Split, TaskSpec, TokenBatch, name_tokens, tokenize
 
@@ -36,6 +38,9 @@ __all__ = [
 
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(what, done, total)``."""
+
+_SHARD = 1000
+"""Prompts that are captured together: as many as `capture_split` keeps in a file."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -110,15 +115,21 @@ class Capture:
         self, spec: TaskSpec, prompts: Sequence[Prompt], sites: Sequence[Site], what: str
     ) -> dict[Site, Float[Tensor, "prompt d_in"]]:
         """Activations at sites, from the cache where they are there."""
-        return capture_split(
-            self.model,
-            spec,
-            prompts,
-            sites,
-            batch_size=self.batch_size,
-            cache_dir=self.cache_dir,
-            progress=lambda done, total: self.progress(what, done, total),
-        )
+        done, lock = dict.fromkeys(range(0, len(prompts), _SHARD), 0), Lock()
+
+        def read(start: int) -> dict[Site, Tensor]:
+            def tell(n: int, _: int) -> None:
+                with lock:
+                    done[start] = n
+                    self.progress(what, sum(done.values()), len(prompts))
+
+            some = prompts[start : start + _SHARD]
+            options: dict[str, Any] = {"batch_size": self.batch_size, "cache_dir": self.cache_dir, "progress": tell}
+            return capture_split(self.model, spec, some, sites, **options)
+
+        starts = list(done)
+        parts = in_threads(read, starts) if self.model.device.type == "cpu" else [read(start) for start in starts]
+        return {site: torch.cat([part[site] for part in parts]) for site in sites}
 
 
 def read_train(capture: Capture, circuit: Circuit, cells: Sequence[Cell], train: Split) -> TrainData:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from ioi_bench.atomic import storage_errors
 from ioi_bench.dictionaries.nulls import matched_null, standard_null
@@ -26,6 +27,7 @@ from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
 from ioi_bench.evaluation.study import Study, run_study
+from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.lm.circuit import Circuit, RankedCell, load_circuit
 from ioi_bench.lm.model import LanguageModel, load_model
 from ioi_bench.sites import Cell, Site
@@ -208,26 +210,31 @@ def make_study(
             f"suite {suite.name!r} has no dictionary for any site of the circuit {inputs.circuit.track!r}: it has "
             f"{_some(suite.sites)}; the circuit has {_some(sites)}"
         )
-    chosen: dict[Site, SiteCodes] = {}
-    nulls: tuple[dict[Site, SiteCodes], ...] = tuple({} for _ in range(NULL_SEEDS))
-    for done, site in enumerate(sites):
+    lock, done = Lock(), 0
+
+    def fit(site: Site) -> tuple[SiteCodes, list[SiteCodes]]:
+        nonlocal done
         train = inputs.train.activations[site]
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        chosen[site] = inputs.codes(site, dictionary, inputs.cells)
-        for i, null in enumerate(nulls if site in null_sites else ()):
-            matched = matched_null(chosen[site].use, train, null_seed(seed, i, site))
-            null[site] = inputs.codes(site, matched, scored)
-        progress("train statistics", done + 1, len(sites))
+        codes = inputs.codes(site, dictionary, inputs.cells)
+        seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
+        nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored) for one in seeds]
+        with lock:
+            done += 1
+            progress("train statistics", done, len(sites))
+        return codes, nulls
+
+    fitted = dict(zip(sites, in_threads(fit, sites), strict=True))
     study = Study(
         model=inputs.model,
         data=inputs.data,
         cells=inputs.cells,
         sites=inputs.sites,
-        suite=chosen,
+        suite={site: codes for site, (codes, _) in fitted.items()},
         skylines=inputs.skylines,
-        nulls=nulls,
+        nulls=tuple({site: fitted[site][1][i] for site in null_sites} for i in range(NULL_SEEDS)),
         null_cells=frozenset(scored),
         methods=methods,
         budgets=budgets,

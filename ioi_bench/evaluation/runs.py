@@ -107,13 +107,12 @@ def edit_sites(
     return SiteEdits(keys, activations, torch.stack(moved).nanmean(0).transpose(0, 1))
 
 
-def unedited(batch: CellBatch) -> SiteEdits:
-    """No edit at all, with the same columns: nothing moved."""
+def unedited(batch: CellBatch) -> Float[Tensor, "prompt edit column"]:
+    """What no edit at all moves (columns `MOVED`): nothing."""
     to_go = torch.stack([edit_distance(a_s, a_s, batch.a_t[site]).unedited for site, a_s in batch.a_s.items()]).mean(0)
     zero = torch.zeros_like(to_go)
     columns = {"distance": to_go, "distance_unedited": to_go}
-    moved = torch.stack([columns.get(name, zero) for name in MOVED], -1)
-    return SiteEdits((("no-edit", 0),), (batch.a_s,), moved[:, None])
+    return torch.stack([columns.get(name, zero) for name in MOVED], -1)[:, None]
 
 
 def exchange_codes(inputs: EditInputs, _: tuple[int, ...]) -> Edit:
@@ -177,12 +176,21 @@ def judge(
     at_once = max(1, _LOGITS_AT_ONCE // truth.numel())
     parts = []
     for start in range(0, len(unique), at_once):
-        logits = patched_logits(model, clean, unique[start : start + at_once])
-        accuracy = edit_accuracy(logits, truth, names)
-        gap = logit_difference_gap(logits, truth, names[:, 0], names[:, 1]).gap
-        nats = divergence(logits, truth).nats
-        parts.append(torch.stack([accuracy.vocabulary, accuracy.names, gap, nats], -1).cpu())
-    return torch.cat(parts)[index].transpose(0, 1)
+        parts.append(compare(patched_logits(model, clean, unique[start : start + at_once]), truth, names))
+    return torch.cat(parts, 1)[:, index]
+
+
+@torch.no_grad()
+def compare(
+    logits: Float[Tensor, "edit prompt vocab"],
+    truth: Float[Tensor, "prompt vocab"],
+    names: Int64[Tensor, "prompt name"],
+) -> Float[Tensor, "prompt edit column"]:
+    """Edited runs beside the truth-patched run (columns `JUDGED`)."""
+    accuracy = edit_accuracy(logits, truth, names)
+    gap = logit_difference_gap(logits, truth, names[:, 0], names[:, 1]).gap
+    nats = divergence(logits, truth).nats
+    return torch.stack([accuracy.vocabulary, accuracy.names, gap, nats], -1).transpose(0, 1).cpu()
 
 
 def _distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int]]:
@@ -202,7 +210,11 @@ FAITHFUL = ("ld_clean", "ld_mean", "ld_sae", "ld_without", "kl_sae", "kl_without
 
 @torch.no_grad()
 def faithfulness_runs(
-    model: LanguageModel, clean: CleanRun, batch: CellBatch, codes: Mapping[Site, SiteCodes]
+    model: LanguageModel,
+    clean: CleanRun,
+    clean_logits: Float[Tensor, "prompt vocab"],
+    batch: CellBatch,
+    codes: Mapping[Site, SiteCodes],
 ) -> tuple[Float[Tensor, "prompt column"], Float[Tensor, "prompt site part"]]:
     """Mean ablation, reconstructions, and activations without their reconstructions, all sites together.
 
@@ -219,8 +231,8 @@ def faithfulness_runs(
         parts.append(torch.stack([stats.active, stats.residual, stats.variance], -1))
         mean[site], sae[site] = at.train_mean.expand_as(a), reconstruction
         without[site] = without_reconstruction(a, reconstruction, at.train_mean)
-    runs = patched_logits(model, clean, [batch.a_s, mean, sae, without])
+    runs = patched_logits(model, clean, [mean, sae, without])
     names = batch.names.to(runs.device)
-    differences = logit_difference(runs, names[:, 0], names[:, 1])
-    nats = divergence(runs[2:], runs[0]).nats
+    differences = logit_difference(torch.cat([clean_logits[None], runs]), names[:, 0], names[:, 1])
+    nats = divergence(runs[1:], clean_logits).nats
     return torch.cat([differences, nats]).T.cpu(), torch.stack(parts, 1)

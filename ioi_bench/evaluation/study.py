@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,8 +16,18 @@ from torch import Tensor
 from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Progress, SplitData
-from ioi_bench.evaluation.runs import CellBatch, edit_sites, exchange_codes, faithfulness_runs, judge, unedited
+from ioi_bench.evaluation.runs import (
+    CellBatch,
+    SiteEdits,
+    compare,
+    edit_sites,
+    exchange_codes,
+    faithfulness_runs,
+    judge,
+    unedited,
+)
 from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
+from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.lm.patching import CleanRun, clean_run, patched_logits
 from ioi_bench.sites import Cell, Site
 
@@ -89,30 +102,55 @@ class Tables:
 
 def run_study(study: Study, batch_size: int, progress: Progress) -> Tables:
     """Run all batches; memory is bounded by the batch, whatever the number of prompts."""
-    n = len(study.data)
     first_layer = min(site.layer for sites in study.sites.values() for site in sites)
-    cells: dict[Cell, list[CellTable]] = {cell: [] for cell in study.cells}
-    faithful: dict[str, list[FaithfulTable]] = {cell.cross_section: [] for cell in study.cells}
-    done, total = 0, n * len(cells)
-    for start in range(0, n, batch_size):
-        rows = slice(start, min(start + batch_size, n))
-        clean = clean_run(study.model, study.data.tokens.slice(rows.start, rows.stop), first_layer)
-        for cell, found in cells.items():
-            batch = study.data.batch(cell, study.sites[cell.cross_section], rows)
-            found.append(_run_cell(study, cell, clean, batch))
-            seen = faithful[cell.cross_section]
-            if study.suite and sum(len(table.runs) for table in seen) < rows.stop:
-                seen.append(FaithfulTable(*faithfulness_runs(study.model, clean, batch, study.suite)))
-            done += rows.stop - rows.start
-            progress("patched runs", done, total)
+    done, lock, stop = 0, Lock(), Event()
+
+    def tell(n: int) -> None:
+        nonlocal done
+        if stop.is_set():
+            raise InterruptedError
+        with lock:
+            done += n
+            progress("patched runs", done, len(study.data) * len(study.cells))
+
+    def run(rows: slice) -> Tables:
+        return _run_batch(study, rows, first_layer, tell)
+
+    batches = _batches(len(study.data), batch_size)
+    found = in_threads(run, batches, stop=stop) if study.model.device.type == "cpu" else [run(rows) for rows in batches]
     return Tables(
-        {cell: _joined(found) for cell, found in cells.items()},
+        {cell: _joined([tables.cells[cell] for tables in found]) for cell in study.cells},
         {
-            name: FaithfulTable(torch.cat([t.runs for t in found]), torch.cat([t.parts for t in found]))
-            for name, found in faithful.items()
-            if found
+            name: FaithfulTable(
+                torch.cat([tables.faithful[name].runs for tables in found]),
+                torch.cat([tables.faithful[name].parts for tables in found]),
+            )
+            for name in found[0].faithful
         },
     )
+
+
+def _batches(n: int, at_most: int) -> list[slice]:
+    """Batches of equal sizes, so that threads end together."""
+    count = ceil(n / at_most)
+    bounds = [round(i * n / count) for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+@torch.no_grad()
+def _run_batch(study: Study, rows: slice, first_layer: int, tell: Callable[[int], None]) -> Tables:
+    clean = clean_run(study.model, study.data.tokens.slice(rows.start, rows.stop), first_layer)
+    clean_logits = patched_logits(study.model, clean, [{}])[0]
+    cells: dict[Cell, CellTable] = {}
+    faithful: dict[str, FaithfulTable] = {}
+    for cell in study.cells:
+        batch = study.data.batch(cell, study.sites[cell.cross_section], rows)
+        cells[cell] = _run_cell(study, cell, clean, clean_logits, batch)
+        if study.suite and cell.cross_section not in faithful:
+            runs = faithfulness_runs(study.model, clean, clean_logits, batch, study.suite)
+            faithful[cell.cross_section] = FaithfulTable(*runs)
+        tell(rows.stop - rows.start)
+    return Tables(cells, faithful)
 
 
 def _joined(found: Sequence[CellTable]) -> CellTable:
@@ -126,22 +164,21 @@ def _methods(names: Sequence[str]) -> dict[str, EditMethod]:
 
 
 @torch.no_grad()
-def _run_cell(study: Study, cell: Cell, clean: CleanRun, batch: CellBatch) -> CellTable:
+def _run_cell(study: Study, cell: Cell, clean: CleanRun, clean_logits: Tensor, batch: CellBatch) -> CellTable:
     names = batch.names.to(study.model.device)
     truth = patched_logits(study.model, clean, [batch.a_t])[0]
-    edits = [unedited(batch)]
-    edits += [edit_sites(batch, codes, {kind: exchange_codes}, (1,)) for kind, codes in study.skylines.items()]
+    edits = [edit_sites(batch, codes, {kind: exchange_codes}, (1,)) for kind, codes in study.skylines.items()]
     if study.suite:
         edits.append(edit_sites(batch, study.suite, _methods(study.methods), study.budgets))
+    nulls: list[SiteEdits] = []
     if cell in study.null_cells:
         scored = _methods(study.null_methods)
         nulls = [edit_sites(batch, codes, scored, study.null_budgets) for codes in study.nulls]
-    else:
-        nulls = []
     written = [activations for found in edits + nulls for activations in found.activations]
-    judged = judge(study.model, clean, written, truth, names)
-    columns = torch.cat([judged, torch.cat([found.moved for found in edits + nulls], 1)], -1)
-    keys = tuple(key for found in edits for key in found.keys)
+    judged = [compare(clean_logits[None], truth, names), judge(study.model, clean, written, truth, names)]
+    moved = [unedited(batch), *(found.moved for found in edits + nulls)]
+    columns = torch.cat([torch.cat(judged, 1), torch.cat(moved, 1)], -1)
+    keys = (("no-edit", 0), *(key for found in edits for key in found.keys))
     null_keys = nulls[0].keys if nulls else ()
     null = columns[:, len(keys) :].unflatten(1, (len(nulls), len(null_keys))) if nulls else columns[:, None, :0]
     return CellTable(keys, columns[:, : len(keys)], null_keys, null)

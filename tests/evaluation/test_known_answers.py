@@ -172,3 +172,14 @@ def test_a_site_without_a_dictionary_counts_as_random_and_not_as_the_identity(ti
     assert missing == set(tiny_inputs.sites_of(tiny_inputs.cells)) - {sites[0]}
     partly = replace(oracle, suite={**oracle.suite, **{site: lacking.suite[site] for site in sites[1:]}})
     assert found(tiny_inputs, partly)["aware"].s < 0.9 * found(tiny_inputs, oracle)["aware"].s
+
+
+def test_the_number_of_threads_changes_nothing(tiny_inputs, saes, reference):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = found(tiny_inputs, study_of(tiny_inputs, saes), batch_size=30)
+    finally:
+        torch.set_num_threads(before)
+    for method in METHODS:
+        assert again[method].score == pytest.approx(reference[method].score, abs=1e-5)
