@@ -35,6 +35,7 @@ __all__ = [
     "COLUMNS",
     "CellBatch",
     "SiteEdits",
+    "compare",
     "edit_sites",
     "exchange_codes",
     "faithfulness_runs",
