@@ -123,21 +123,40 @@ def test_the_terminal_shows_the_strongest_rows() -> None:
     assert pos.count("·") == 10
 
 
-def test_the_circuit_of_ioi_mini_is_found_unaided() -> None:
-    """What it was trained to have, and among the outputs of heads at S2 and END nothing else."""
-    circuit = load_circuit("ioi-mini")
+@pytest.fixture(scope="module")
+def mini() -> Discovery:
     split = IOI_V1_MINI.split("test").head(24)
-    found = discover(load_model("ioi-mini"), split, attributes=("io", "pos"), components=("q", "v", "z"))
-    proposed = {a: {c.name: set(c.sites) for c in sections} for a, sections in find_cross_sections(found).items()}
-    designated = {name: set(section.sites) for name, section in circuit.cross_sections.items()}
-    assert proposed["pos"]["z@s2"] == designated["ind-dt-out"]
-    assert proposed["pos"]["v@s2"] == designated["si-v"]
-    assert proposed["pos"]["z@end"] == designated["si-out"]
-    # The name movers may share their work unequally; the main one alone decides the answer.
-    assert proposed["io"]["z@end"] <= designated["nm-out"]
-    strongest = max(proposed["io"]["z@end"], key=lambda site: found.effect[0, found.sites.index(site)])
-    assert found.flipped[0, found.sites.index(strongest)] > 0.9
-    assert replace(strongest, component="q") in proposed["pos"]["q@end"]
+    return discover(load_model("ioi-mini"), split, attributes=("io", "pos"), components=("q", "v", "z"))
+
+
+def proposals(found: Discovery, attribute: str) -> dict[str, set[Site]]:
+    return {section.name: set(section.sites) for section in find_cross_sections(found)[attribute]}
+
+
+def designated(name: str) -> set[Site]:
+    return set(load_circuit("ioi-mini").cross_sections[name].sites)
+
+
+def test_the_position_circuit_of_ioi_mini_is_found_unaided(mini: Discovery) -> None:
+    """What it was trained to have, and among the outputs of heads at S2 and END nothing else."""
+    found = proposals(mini, "pos")
+    assert found["z@s2"] == designated("ind-dt-out")
+    assert found["v@s2"] == designated("si-v")
+    assert found["z@end"] == designated("si-out")
+
+
+def test_a_designated_name_mover_is_found_and_no_other_head(mini: Discovery) -> None:
+    movers = proposals(mini, "io")["z@end"]
+    assert movers
+    assert movers <= designated("nm-out")
+    strongest = max(movers, key=lambda site: mini.effect[0, mini.sites.index(site)])
+    assert mini.flipped[0, mini.sites.index(strongest)] > 0.9
+    assert replace(strongest, component="q") in proposals(mini, "pos")["q@end"]
+
+
+@pytest.mark.xfail(reason="head 4.0 of these weights is idle: the next ioi-mini must give it work", strict=True)
+def test_all_designated_name_movers_are_found(mini: Discovery) -> None:
+    assert proposals(mini, "io")["z@end"] == designated("nm-out")
 
 
 @pytest.mark.parametrize(("name", "start"), [("map.png", b"\x89PNG"), ("map.svg", b"<svg")])
