@@ -18,7 +18,7 @@ from ioi_bench.evaluation.codes import Values
 from ioi_bench.evaluation.runs import CellBatch
 from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.sites import ATTRIBUTES, Cell, Site
-from ioi_bench.task import Prompt, Split, TaskSpec, TokenBatch, name_tokens, tokenize
+from ioi_bench.task import Prompt, Split, TaskSpec, TokenBatch, name_tokens, task_spec, tokenize
 
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
@@ -33,6 +33,7 @@ __all__ = [
     "read_split",
     "read_train",
     "silent",
+    "split_of",
     "values_of",
 ]
 
@@ -45,6 +46,17 @@ _SHARD = 1000
 
 def silent(what: str, done: int, total: int) -> None:
     """Tell nobody."""
+
+
+def split_of(circuit: Circuit, name: str, prompts: int | None = None) -> Split:
+    """A split of the circuit's task, or its first prompts.
+
+    Raises:
+        UnknownNameError: no such split.
+        InputError: fewer than 1 prompt, or more than there are.
+    """
+    split = task_spec(circuit.task).split(name)
+    return split if prompts is None else split.head(prompts)
 
 
 def attribute_values(spec: TaskSpec) -> dict[str, tuple[str, ...]]:

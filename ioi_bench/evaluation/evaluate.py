@@ -21,7 +21,7 @@ from ioi_bench.evaluation.assemble import Results, assemble, write_results
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.codes import SiteCodes
-from ioi_bench.evaluation.data import Capture, Progress, silent
+from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
@@ -31,7 +31,6 @@ from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.lm.circuit import Circuit, RankedCell, load_circuit
 from ioi_bench.lm.model import LanguageModel, load_model
 from ioi_bench.sites import Cell, Site
-from ioi_bench.task import Split, task_spec
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
@@ -90,7 +89,7 @@ def evaluate(
         model = model if isinstance(model, LanguageModel) else load_model(model, device)
         circuit = circuit if isinstance(circuit, Circuit) else load_circuit(_circuit_name(circuit, model))
         check_fits(suite, model, model.sha256)
-        judged, train = (_part(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
+        judged, train = (split_of(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
     folder = None if out is None else _writable(Path(out))
     with clock("activations and skyline"):
         capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
@@ -180,11 +179,6 @@ def _circuit_name(given: str | Path | None, model: LanguageModel) -> str | Path:
     if given is not None:
         return given
     return model.name if model.name in _SHIPPED_CIRCUITS else "gpt2"
-
-
-def _part(circuit: Circuit, name: str, n: int | None) -> Split:
-    split = task_spec(circuit.task).split(name)
-    return split if n is None else split.head(n)
 
 
 def make_study(

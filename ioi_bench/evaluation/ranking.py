@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from ioi_bench.dictionaries.nulls import standard_null
 from ioi_bench.evaluation.bootstrap import Bootstrap, interval, name_pairs
-from ioi_bench.evaluation.data import Capture, Progress, silent
+from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
 from ioi_bench.evaluation.score import HEADLINE_METHOD, NULL_SEEDS, SCORED_BUDGETS, ranking_reason
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.evaluation.summary import cell_draws, score_draws
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.sites import Cell
-from ioi_bench.task import task_spec
 
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
@@ -71,11 +70,8 @@ def rank_track(
         UnknownNameError: no such split.
         InputError: more prompts than there are.
     """
-    spec = task_spec(circuit.task)
     progress = progress or silent
-    judged, train = (spec.split(name) for name in (split, "train"))
-    judged = judged if prompts is None else judged.head(prompts)
-    train = train if train_prompts is None else train.head(train_prompts)
+    judged, train = split_of(circuit, split, prompts), split_of(circuit, "train", train_prompts)
     capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), progress)
     inputs = gather(capture, circuit, judged, train, mse=False)
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)

@@ -12,13 +12,12 @@ from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.dictionaries.supervised import INDEPENDENT, CodesFitter, Layout, codes_metadata, index_labels
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import EditFigures, Figure
-from ioi_bench.evaluation.data import Capture, Progress, attribute_values, silent
+from ioi_bench.evaluation.data import Capture, Progress, attribute_values, silent, split_of
 from ioi_bench.evaluation.inputs import gather
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.evaluation.summary import NO_EDIT, cell_draws, edit_figures
 from ioi_bench.sites import ATTRIBUTES, Cell
-from ioi_bench.task import Split, task_spec
 
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
@@ -40,11 +39,6 @@ class SkylineCell:
     headline: bool
     no_edit: Figure
     codes: Mapping[str, EditFigures]
-
-
-def _part(circuit: Circuit, name: str, n: int | None) -> Split:
-    split = task_spec(circuit.task).split(name)
-    return split if n is None else split.head(n)
 
 
 def skyline(
@@ -71,9 +65,9 @@ def skyline(
         InputError: more prompts than there are, or no such split (`UnknownNameError`).
     """
     tell = progress or silent
-    judged = _part(circuit, split, prompts)
+    judged = split_of(circuit, split, prompts)
     capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
-    inputs = gather(capture, circuit, judged, _part(circuit, "train", train_prompts))
+    inputs = gather(capture, circuit, judged, split_of(circuit, "train", train_prompts))
     study = Study(
         model=model,
         data=inputs.data,
@@ -110,7 +104,7 @@ def export_skyline(
         InputError: more prompts than there are.
     """
     tell = progress or silent
-    train = _part(circuit, "train", train_prompts)
+    train = split_of(circuit, "train", train_prompts)
     activations = capture_split(
         model,
         train.spec,
