@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## score a shipped SAE suite on the shipped model (about a minute)
+demo: $(STAMP) ## score a shipped SAE suite on the shipped model (the first time a few minutes, most of it set-up)
 	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk --prompts 1000
 
 test: $(STAMP) ## lint, types, the floors, every test, coverage

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["print_card", "shown_budget"]
 
 
+_LEGEND = (
+    "score: 0 matched random, 1 the skyline; methods without a score are shown only",
+    "L0: active features; FVU: variance unexplained; LD rec.: logit difference recovered,",
+    "with ? where mean ablation moves it too little to divide by",
+)
+
+
 def shown_budget(budgets: Iterable[int]) -> int:
     """The budget that tables show: 2, as the post's do, or the nearest one that was evaluated."""
     return min(budgets, key=lambda budget: (abs(budget - 2), budget))
@@ -54,6 +61,8 @@ def print_card(card: Card, console: Console) -> None:
         console.print("\nthe methods beside each other: score, accuracy/weight")
         console.print(_by_method(card))
     console.print()
+    for line in _LEGEND:
+        console.print(line, style="dim")
     for cell in card.cells:
         if cell.headline and not cell.ranked:
             console.print(Text(f"{cell.name} is not ranked: {cell.reason}", style="dim"))

@@ -17,9 +17,7 @@ __all__ = ["evaluate"]
 def evaluate(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A suite: a folder with suite.json, or a .safetensors.")],
     model: options.Model = "ioi-mini",
-    split: Annotated[
-        str, typer.Option("--split", help="validation, test, held-out-test; choose on validation.")
-    ] = "test",
+    split: Annotated[str, typer.Option("--split", help="validation or test; choose on validation.")] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
     methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
     prompts: options.Prompts = None,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ioi_bench.activations import capture_split
 from ioi_bench.dictionaries.supervised import index_labels
+from ioi_bench.errors import InputError
 from ioi_bench.evaluation.codes import Values
 from ioi_bench.evaluation.runs import CellBatch
 from ioi_bench.evaluation.threads import in_threads
@@ -53,8 +54,14 @@ def split_of(circuit: Circuit, name: str, prompts: int | None = None) -> Split:
 
     Raises:
         UnknownNameError: no such split.
-        InputError: fewer than 1 prompt, or more than there are.
+        InputError: fewer than 1 prompt, or more than there are; or a held-out split, whose dictionaries and skyline
+            would have to be fitted on its own train split (METHOD §1).
     """
+    if name.startswith("held-out"):
+        raise InputError(
+            f"{name!r} cannot be evaluated: skylines and rankings are fitted on 'train', which shows its names and its "
+            "template; give test or validation"
+        )
     split = task_spec(circuit.task).split(name)
     return split if prompts is None else split.head(prompts)
 

@@ -126,7 +126,7 @@ def evaluate(
         wall_seconds=0.0,
         timing={},
     )
-    results = Results(study, tables, boot, ranked, missing, frozen is not None)
+    results = Results(study, tables, boot, ranked, missing, bool(frozen))
     with clock("bootstrap"):
         card = assemble(results, made, circuit)
     card = card.model_copy(update={"made": made.model_copy(update=clock.read())})

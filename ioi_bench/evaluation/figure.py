@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, CardCell, EditFigures
-from ioi_bench.evaluation.score import HEADLINE_METHOD
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
 
 if TYPE_CHECKING:
     import altair as alt
@@ -88,7 +88,7 @@ def _title(card: Card) -> dict[str, Any]:
     if score and headline is not None and headline.score.low is not None and headline.score.high is not None:
         score += f" [{_number(headline.score.low)}, {_number(headline.score.high)}]"
     made = f"{card.made.model}, {card.made.split}, {card.made.n_prompts:,} prompts"
-    how = "labels: budget (features exchanged, or rounds); bars: 95 % intervals; shaded: skyline or better"
+    how = "labels: scored budgets (features exchanged, or rounds); bars: 95 % intervals; shaded: skyline or better"
     return {
         "text": card.made.suite + (f": {score}" if score else ""),
         "subtitle": [f"{made}; {how}"],
@@ -115,13 +115,16 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
     )
     y = alt.Scale(domain=[0, _TOP], nice=False)
     series = alt.Scale(domain=[*methods, _SKYLINE, _NULL, _NO_EDIT], range=[*colours, _INK, _PALE, "#bbbbbb"])
-    legend = alt.Legend(symbolType="circle", symbolOpacity=1)
+    legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=0)
+    marks = alt.Scale(domain=series.domain, range=[*["circle"] * len(methods), _STAR, "cross", "diamond"])
+    shape = alt.Shape("series:N", scale=marks, legend=legend)
     base = alt.Chart().encode(
         x=alt.X("weight:Q", scale=x, title="weight removed (centred)"),
         y=alt.Y("accuracy:Q", scale=y, title="edit accuracy"),
         color=alt.Color("series:N", scale=series, legend=legend),
     )
     edits = base.transform_filter(alt.FieldOneOfPredicate("series", methods))
+    scored = edits.transform_filter(alt.FieldOneOfPredicate("budget", list(SCORED_BUDGETS)))
     null, no_edit, skyline = (base.transform_filter(alt.datum.series == name) for name in (_NULL, _NO_EDIT, _SKYLINE))
     plain = skyline.encode(color=alt.value(_INK))
     corner = skyline.mark_rect(opacity=0.45, clip=True).encode(
@@ -132,14 +135,14 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
         corner,
         rule.encode(x=alt.value(0), x2=alt.value(_PANEL_WIDTH)),
         rule.encode(y=alt.value(0), y2=alt.value(_PANEL_HEIGHT)),
-        null.mark_point(shape="cross", size=32, filled=True),
-        no_edit.mark_point(shape="diamond", size=50, filled=True),
+        null.mark_point(size=32, filled=True).encode(shape=shape),
+        no_edit.mark_point(size=50, filled=True).encode(shape=shape),
         edits.mark_line(strokeWidth=1.2, opacity=0.55).encode(order="budget:Q"),
         edits.mark_rule(opacity=0.5).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
         edits.mark_rule(opacity=0.5).encode(x="weight_low:Q", x2="weight_high:Q"),
-        edits.mark_circle(size=46, opacity=1),
-        edits.mark_text(dx=6, dy=-6, fontSize=9, align="left").encode(text="budget:Q"),
-        skyline.mark_point(shape=_STAR, size=110, filled=True, opacity=1),
+        edits.mark_point(size=46, filled=True, opacity=1).encode(shape=shape),
+        scored.mark_text(dx=6, dy=-6, fontSize=9, align="left").encode(text="budget:Q"),
+        skyline.mark_point(size=110, filled=True, opacity=1).encode(shape=shape),
     ]
 
 

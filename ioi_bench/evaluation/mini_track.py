@@ -27,9 +27,11 @@ tags: [interpretability, sparse-autoencoder, ioi]
 # ioi-mini
 
 A small GPT-2 ({n_layers} layers, {n_heads} heads, d_model {d_model}) over a word-level vocabulary of {d_vocab} tokens.
-It does one thing, indirect-object identification, by a circuit that is known by construction: interchange-intervention
-training (Geiger et al. 2022) in the strict form of InterpBench (Gupta et al. 2024). Duplicate-token heads at S2 write
-which of the two names S is, S-inhibition heads carry that to END, name movers move the other name.
+It does one thing, indirect-object identification, and was trained to do it by a designated circuit:
+interchange-intervention training (Geiger et al. 2022) with the strict form's loss on all other sites (InterpBench,
+Gupta et al. 2024). Duplicate-token heads at S2 are to write which of the two names S is, S-inhibition heads to carry
+that to END, name movers to move the other name. How far that holds is measured below: `least` is the single
+other site whose interchange changes most answers, and should be near 1.
 
 Made by `ioi-bench model train-mini` (seed {seed}, recipe {recipe}); prompts are drawn from the spec `ioi-v1-mini`'s
 words and templates, so a training prompt can equal one of a split. Weights under Apache-2.0.
@@ -79,7 +81,7 @@ def freeze_track(folder: Path, recipe: MiniRecipe, progress: Progress | None = N
     write_circuit(
         circuit,
         folder / "circuit.toml",
-        comment="ioi-mini's circuit, by construction; `ioi-bench model train-mini` measured effects and ranked cells.",
+        comment="ioi-mini's designated circuit; `ioi-bench model train-mini` measured effects and ranked cells.",
     )
     rows = "\n".join(
         f"| {name}: {key.replace('_', ' ')} | {value:.4f} |"

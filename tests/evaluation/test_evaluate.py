@@ -18,6 +18,7 @@ from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.evaluation.ranking import rank_cells, rank_track
 from ioi_bench.lm.circuit import RankedCell
 from ioi_bench.sites import Cell, Site
+from ioi_bench.task import task_spec
 
 SMALL = {"prompts": 40, "train_prompts": 400, "budgets": (1, 2)}
 LARGER = {"prompts": 100, "train_prompts": 1500, "budgets": (1, 2), "methods": ("exchange", "split", "universal")}
@@ -198,3 +199,31 @@ def test_a_track_is_ranked_by_the_rule(tiny_model, tiny_circuit, tiny_inputs):
     assert "gains only" in ranked[Cell.parse("s@mid")].reason
     boot = Bootstrap.of(name_pairs(tiny_inputs.data.split.prompts))
     assert rank_cells(tiny_inputs, boot, batch_size=256, progress=silent) == ranked
+
+
+def test_the_intervals_are_of_name_pairs(suite, tiny_model, tiny_circuit, monkeypatch):
+    clusters = []
+    of = Bootstrap.of
+    monkeypatch.setattr(Bootstrap, "of", lambda pairs, **how: clusters.append(list(pairs)) or of(pairs, **how))
+    evaluate(suite, model=tiny_model, circuit=tiny_circuit, **SMALL)
+    assert clusters == [name_pairs(task_spec(tiny_circuit.task).split("test").head(40).prompts)]
+
+
+def test_a_cell_is_ranked_by_the_lower_end_of_the_gain(tiny_inputs, monkeypatch):
+    """METHOD §7: the gain must be at least 0.10, and its interval above 0.05."""
+    asked = []
+    monkeypatch.setattr(
+        "ioi_bench.evaluation.ranking.ranking_reason", lambda gap, low, s_null: asked.append((gap, low, s_null)) or "no"
+    )
+    boot = Bootstrap.of(name_pairs(tiny_inputs.data.split.prompts))
+    rank_cells(tiny_inputs, boot, batch_size=256, progress=silent)
+    uncertain = [(gap, low) for gap, low, _ in asked if 0 < gap < 1]
+    assert uncertain
+    assert all(low < gap for gap, low in uncertain)
+
+
+@pytest.mark.parametrize("split", ["held-out-train", "held-out-test"])
+def test_a_held_out_split_is_refused(suite, tiny_model, tiny_circuit, split):
+    """The skyline and the rankings come from `train`, which shows its names and its template."""
+    with pytest.raises(InputError, match="give test or validation"):
+        evaluate(suite, model=tiny_model, circuit=tiny_circuit, split=split, **SMALL)
