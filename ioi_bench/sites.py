@@ -9,6 +9,8 @@ All are frozen values that print and parse back::
     'blocks.9.attn.hook_z[9]@end'
     >>> Site.parse(site.long) == site
     True
+    >>> HookPoint.parse("blocks.8.hook_resid_pre").at(Role.END)
+    Site(component='resid_pre', layer=8, head=None, role=<Role.END: 'end'>)
     >>> Cell.parse("pos+s@si-out").attributes
     ('pos', 's')
 """
@@ -18,10 +20,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from ioi_bench.errors import InputError, UnknownNameError
 
-__all__ = ["ATTRIBUTES", "COMPONENTS", "HEAD_COMPONENTS", "Cell", "CrossSection", "Role", "Site"]
+__all__ = ["ATTRIBUTES", "COMPONENTS", "HEAD_COMPONENTS", "Cell", "CrossSection", "HookPoint", "Role", "Site"]
 
 ATTRIBUTES = ("io", "s", "pos")
 """The attributes of a prompt, in the order in which conjunctions are written."""
@@ -30,10 +33,8 @@ HEAD_COMPONENTS = ("q", "k", "v", "z")
 STREAM_COMPONENTS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 COMPONENTS = HEAD_COMPONENTS + STREAM_COMPONENTS
 
-_SHORT = re.compile(r"^(?P<component>[a-z_]+)\.(?P<layer>\d+)(?:\.(?P<head>\d+))?@(?P<role>[a-z0-9+]+)$")
-_LONG = re.compile(
-    r"^blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\[(?P<head>\d+)\])?@(?P<role>[a-z0-9+]+)$"
-)
+_SHORT = re.compile(r"(?P<component>[a-z_]+)\.(?P<layer>\d+)(?:\.(?P<head>\d+))?")
+_LONG = re.compile(r"blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\[(?P<head>\d+)\])?")
 
 
 class Role(str, Enum):
@@ -91,17 +92,61 @@ class Site:
             InputError: the text has neither form.
             UnknownNameError: the component or the role does not exist.
         """
-        match = _LONG.match(text) or _SHORT.match(text)
-        if match is None:
+        where, _, role = text.rpartition("@")
+        match = _LONG.fullmatch(where) or _SHORT.fullmatch(where)
+        if match is None or not re.fullmatch(r"[a-z0-9+]+", role):
             raise InputError(
                 f"{text!r} is not a site: write 'z.9.9@end' or 'blocks.9.attn.hook_z[9]@end' "
                 "(component, layer, head, role)"
             )
         roles = [role.value for role in Role]
-        if match["role"] not in roles:
-            raise UnknownNameError("role", match["role"], roles)
-        head = None if match["head"] is None else int(match["head"])
-        return cls(match["component"], int(match["layer"]), head, Role(match["role"]))
+        if role not in roles:
+            raise UnknownNameError("role", role, roles)
+        return cls(**_parts(match), role=Role(role))
+
+
+@dataclass(frozen=True, order=True)
+class HookPoint:
+    """Where a dictionary reads whatever the role: a component at a layer, of one head or of none."""
+
+    component: str
+    layer: int
+    head: int | None = None
+
+    def __post_init__(self) -> None:
+        self.at(Role.END)  # the same rules
+
+    def at(self, role: Role) -> Site:
+        """The site of this hook point at a role."""
+        return Site(self.component, self.layer, self.head, role)
+
+    def __str__(self) -> str:
+        return self.at(Role.END).long.partition("@")[0]
+
+    @classmethod
+    def parse(cls, text: str) -> HookPoint:
+        """Read ``blocks.8.hook_resid_pre``, ``blocks.9.attn.hook_z[9]``, ``resid_pre.8`` or ``z.9.9``.
+
+        Raises:
+            InputError: the text is none of these.
+            UnknownNameError: the component does not exist.
+        """
+        match = _LONG.fullmatch(text) or _SHORT.fullmatch(text)
+        if match is None:
+            raise InputError(
+                f"{text!r} is not a hook point: write 'blocks.8.hook_resid_pre', or 'blocks.9.attn.hook_z[9]' for one "
+                "head ('resid_pre.8' and 'z.9.9' for short)"
+            )
+        return cls(**_parts(match))
+
+
+def _parts(match: re.Match[str]) -> dict[str, Any]:
+    head = match["head"]
+    return {
+        "component": match["component"],
+        "layer": int(match["layer"]),
+        "head": None if head is None else int(head),
+    }
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.dictionary import Dictionary, affine_decoder
 from ioi_bench.errors import InputError, SuiteError
-from ioi_bench.sites import HEAD_COMPONENTS, Site
+from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
 
 __all__ = ["ModelShape", "Suite", "canonical_json", "check_fits", "describe", "expected_d_in", "require_native"]
 
@@ -75,6 +75,18 @@ class Suite:
         ordered = {site: self.dictionaries[site] for site in sorted(self.dictionaries, key=str)}
         object.__setattr__(self, "dictionaries", MappingProxyType(ordered))
         object.__setattr__(self, "metadata", MappingProxyType(json.loads(canonical_json(dict(self.metadata)))))
+
+    @classmethod
+    def at_hook(
+        cls, name: str, model: str, hook: HookPoint, dictionary: Dictionary, metadata: Mapping[str, Any] | None = None
+    ) -> Suite:
+        """One dictionary of a hook point, at every role there."""
+        return cls(name, model, {hook.at(role): dictionary for role in Role}, metadata=metadata or {})
+
+    @property
+    def hooks(self) -> tuple[HookPoint, ...]:
+        """The hook points of its sites, in their order."""
+        return tuple(sorted({HookPoint(site.component, site.layer, site.head) for site in self.dictionaries}, key=str))
 
     @property
     def sites(self) -> tuple[Site, ...]:

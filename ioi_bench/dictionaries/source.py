@@ -1,0 +1,198 @@
+"""Files that hold somebody's dictionary, wherever they came from, and reading them without trusting them.
+
+Loaders see a `Source` and nothing else of the disk: names stay inside the folder, JSON and headers are bounded, tensors
+are measured before they are read, ``.pt`` files are read with ``weights_only=True`` and ``.npz`` without pickles.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ioi_bench.atomic import storage_errors
+from ioi_bench.errors import SuiteError
+
+__all__ = ["MAX_TENSOR_BYTES", "Source", "TensorInfo"]
+
+MAX_JSON_BYTES = 64 * 2**20
+MAX_TENSOR_BYTES = 8 * 2**30
+"""What one file may unpack to: an SAE of 131,072 features at d_in 2,304 in float32 has 2.4 GB."""
+_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a file says of a tensor before it is read. ``dtype`` as in safetensors, such as ``F32``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or a folder of files.
+
+    Attributes:
+        path: where it lies on this machine.
+        origin: what it is called in messages and on the card: the path as given, or ``hf://org/repo@commit/folder``.
+        revision: the commit, for what came from a Hub.
+    """
+
+    path: Path
+    origin: str
+    revision: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files, relative, with ``/``; that of the file alone for a single one."""
+        with storage_errors("read", self.path):
+            if self.path.is_file():
+                return (self.path.name,)
+            if not self.path.is_dir():
+                raise SuiteError(f"there is nothing at {self.origin!r}: give a file, a folder or hf://org/repo")
+            return tuple(sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()))
+
+    def has(self, *names: str) -> bool:
+        """Whether all these files are there."""
+        return set(names) <= set(self.files)
+
+    def file(self, name: str) -> Path:
+        """The path of one of `files`.
+
+        Raises:
+            SuiteError: there is no such file, or the name leaves the folder.
+        """
+        if self.path.is_file() and name == self.path.name:
+            return self.path
+        rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
+        if rooted or ".." in PureWindowsPath(name).parts:
+            raise SuiteError(f"{name!r} leaves the folder {self.origin!r}: name a file inside it")
+        found = self.path / name
+        if not found.is_file():
+            raise SuiteError(f"{self.origin!r} has no file {name!r}: it holds {', '.join(self.files[:5]) or 'nothing'}")
+        return found
+
+    def text(self, name: str) -> str:
+        """A text file of at most 64 MB.
+
+        Raises:
+            SuiteError: missing, too large, not UTF-8.
+        """
+        file = self.file(name)
+        with storage_errors("read", file):
+            size = file.stat().st_size
+            if size > MAX_JSON_BYTES:
+                raise SuiteError(f"{name!r} in {self.origin!r} has {size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
+            try:
+                return file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise SuiteError(f"{name!r} in {self.origin!r} is not UTF-8 text: {error}") from error
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object.
+
+        Raises:
+            SuiteError: missing, too large, not a JSON object.
+        """
+        try:
+            found = json.loads(self.text(name))
+        except (ValueError, RecursionError) as error:
+            raise SuiteError(f"{name!r} in {self.origin!r} is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise SuiteError(f"{name!r} in {self.origin!r} holds a {type(found).__name__}, expected an object")
+        return found
+
+    def tensors(self, name: str) -> dict[str, TensorInfo]:
+        """Names, shapes and types of the tensors in a safetensors file; nothing of them is read.
+
+        Raises:
+            SuiteError: missing, truncated or not safetensors.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        file = self.file(name)
+        try:
+            with storage_errors("read", file), safe_open(file, framework="pt") as opened:
+                slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 (not a mapping)
+                return {key: TensorInfo(tuple(s.get_shape()), s.get_dtype()) for key, s in slices.items()}
+        except SafetensorError as error:
+            raise SuiteError(
+                f"{name!r} in {self.origin!r} is truncated, corrupt or not safetensors ({error}): fetch it again"
+            ) from error
+
+    def safetensors(self, name: str) -> dict[str, Tensor]:
+        """All tensors of a safetensors file.
+
+        Raises:
+            SuiteError: as `tensors`, or too large.
+        """
+        import safetensors.torch
+
+        self._refuse_large(name, sum(_n_bytes(info) for info in self.tensors(name).values()))
+        return safetensors.torch.load_file(self.file(name))
+
+    def pt(self, name: str) -> Any:
+        """What ``torch.save`` wrote, read with ``weights_only=True``: tensors and plain values, never code.
+
+        Raises:
+            SuiteError: missing, damaged, too large, or a pickle that wants to run code; the message names what.
+        """
+        file = self.file(name)
+        with storage_errors("read", file):
+            self._refuse_large(name, _unpacked(file))
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True)
+            except (OSError, MemoryError):
+                raise
+            except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError, … by damage
+                reason = str(error).replace("\n", " ")
+                wants = "Unsupported" in reason or "GLOBAL" in reason or "weights_only" in reason.lower()
+                said = "wants to run code, which is never done" if wants else "is damaged or was not written by torch"
+                raise SuiteError(f"{name!r} in {self.origin!r} {said}: {reason[:300]}") from error
+
+    def npz(self, name: str) -> dict[str, Tensor]:
+        """All arrays of a ``.npz`` file, read without pickles.
+
+        Raises:
+            SuiteError: missing, damaged, too large, or with pickled objects in it.
+        """
+        import numpy as np
+
+        file = self.file(name)
+        with storage_errors("read", file):
+            self._refuse_large(name, _unpacked(file))
+            try:
+                with np.load(file, allow_pickle=False) as arrays:
+                    return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+            except (ValueError, TypeError, zipfile.BadZipFile, EOFError, KeyError) as error:
+                raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error
+
+    def _refuse_large(self, name: str, n_bytes: int) -> None:
+        if n_bytes > MAX_TENSOR_BYTES:
+            raise SuiteError(
+                f"{name!r} in {self.origin!r} unpacks to {n_bytes:,} bytes; at most {MAX_TENSOR_BYTES:,} are read"
+            )
+
+
+def _n_bytes(info: TensorInfo) -> int:
+    size = _BYTES.get(info.dtype, 1)
+    for length in info.shape:
+        size *= length
+    return size
+
+
+def _unpacked(file: Path) -> int:
+    """What a zip says that it unpacks to; the size of anything else."""
+    if not zipfile.is_zipfile(file):
+        return file.stat().st_size
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError):
+        return file.stat().st_size
