@@ -37,7 +37,15 @@ from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
 
-__all__ = ["SignedGated", "SignedTopK", "ioi_bench_loaders", "load", "parse_sites", "recognise"]
+__all__ = [
+    "SignedGated",
+    "SignedTopK",
+    "ioi_bench_architectures",
+    "ioi_bench_loaders",
+    "load",
+    "parse_sites",
+    "recognise",
+]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "signed-gated": ("W_gate", "r_mag", "b_gate", "b_mag", "W_dec", "b_dec"),
@@ -204,6 +212,12 @@ def load(source: Source, options: LoadOptions) -> Suite:
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
     metadata = {"format": "makelov", "architecture": ", ".join(architectures)}
     return Suite(suite_name(source), options.model or "gpt2", dictionaries, metadata=metadata)
+
+
+@hookimpl
+def ioi_bench_architectures() -> list[type[Architecture]]:
+    """What it builds beyond the built-in architectures, so that a suite can be kept in the native format."""
+    return [SignedGated, SignedTopK]
 
 
 @hookimpl

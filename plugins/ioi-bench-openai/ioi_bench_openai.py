@@ -37,7 +37,7 @@ from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HookPoint
 
-__all__ = ["LayerNormTopK", "ioi_bench_loaders", "load", "path_hook", "recognise"]
+__all__ = ["LayerNormTopK", "ioi_bench_architectures", "ioi_bench_loaders", "load", "path_hook", "recognise"]
 
 PARAMETERS = ("encoder.weight", "latent_bias", "decoder.weight", "pre_bias")
 LOCATIONS = {
@@ -178,6 +178,12 @@ def load(source: Source, options: LoadOptions) -> Suite:
         )
     metadata = {"format": "openai", "architecture": architecture}
     return Suite.at_hook(suite_name(source), options.model or "gpt2", hook, dictionary, metadata)
+
+
+@hookimpl
+def ioi_bench_architectures() -> list[type[Architecture]]:
+    """What it builds beyond the built-in architectures, so that a suite can be kept in the native format."""
+    return [LayerNormTopK]
 
 
 @hookimpl

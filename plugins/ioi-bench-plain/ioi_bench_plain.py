@@ -158,7 +158,10 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     beside = source.path.parent if source.path.is_file() else source.path
     if name is None or any((beside / owned).exists() for owned in OWNED):
         return None
-    infos = source.tensors(name)
+    try:
+        infos = source.tensors(name)
+    except SuiteError:  # damaged, but whose? load says what is wrong with it
+        return None
     _refuse_openmoss(source, name, infos)
     if not {"W_enc", "W_dec"} <= _find(infos).keys():
         return None

@@ -36,7 +36,7 @@ from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HookPoint
 
-__all__ = ["GroupMax", "ioi_bench_loaders", "load", "module_hook", "recognise"]
+__all__ = ["GroupMax", "ioi_bench_architectures", "ioi_bench_loaders", "load", "module_hook", "recognise"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 PARAMETERS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
@@ -214,6 +214,12 @@ def load(source: Source, options: LoadOptions) -> Suite:
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
     metadata = {"format": "sparsify", "architecture": ", ".join(architectures)}
     return Suite.at_hooks(suite_name(source), model, dictionaries, metadata)
+
+
+@hookimpl
+def ioi_bench_architectures() -> list[type[Architecture]]:
+    """What it builds beyond the built-in architectures, so that a suite can be kept in the native format."""
+    return [GroupMax]
 
 
 @hookimpl
