@@ -21,18 +21,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import Architecture, Gated, Relu
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name
+from ioi_bench.dictionaries.architectures import Architecture, Gated, Relu, TopK
+from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name, whole_number
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.errors import DictionaryError, InputError, SuiteError
+from ioi_bench.errors import InputError, SuiteError
 from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
@@ -75,29 +74,14 @@ class SignedGated(Gated):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SignedTopK(Architecture):
-    """The k largest pre-activations, without a bias or a ReLU: features may be negative.
-
-    Raises:
-        DictionaryError: also where k is not between 1 and d_sae.
-    """
+class SignedTopK(TopK):
+    """The k largest pre-activations without a ReLU: features may be negative. The authors' have no encoder bias."""
 
     name: ClassVar[str] = "signed-topk"
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
-    )
-    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({"scale": float, "k": int})
-
-    k: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.d_sae:
-            raise DictionaryError(f"k is {self.k}, expected 1 to d_sae = {self.d_sae}")
 
     def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
-        """The k largest of ``(scale · x − b_dec) W_enc``."""
-        u = self.pre_activations(x)
+        """The k largest of ``(scale · x − b_dec) W_enc + b_enc``."""
+        u = self.pre_activations(x) + self.b_enc.float()
         values, best = u.topk(self.k, dim=1)
         return torch.zeros_like(u).scatter_(1, best, values)
 
@@ -128,7 +112,7 @@ def _kind(found: Mapping[str, Any]) -> str | None:
 
 
 def _files(source: Source, options: LoadOptions) -> dict[str, tuple[Site, ...]]:
-    """The files that are named by a site, or the only one with the site that the user gives."""
+    """The files that are named by a site, or the only one with the site that the user gives; in a suite's order."""
     names = [name for name in source.files if name.endswith(".pt")]
     if len(names) == 1:
         if options.hook is not None and options.hook.head is not None:
@@ -139,7 +123,8 @@ def _files(source: Source, options: LoadOptions) -> dict[str, tuple[Site, ...]]:
                 raise SuiteError(f"--set site={options.settings['site']} is no site of a head: write site=z.9.9@end")
             return {names[0]: sites}
     parsed = {name: parse_sites(PurePosixPath(name).stem) for name in names}
-    return {name: sites for name, sites in parsed.items() if sites}
+    named = {name: sites for name, sites in parsed.items() if sites}
+    return dict(sorted(named.items(), key=lambda item: min(map(str, item[1]))))
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
@@ -184,10 +169,9 @@ def _build(source: Source, name: str, options: LoadOptions) -> Architecture:
             return SignedGated(W_enc=tensors.pop("W_gate"), **tensors, scale=scale)
         if kind == "relu":
             return Relu(**tensors, scale=scale)
-        k = needed(options.settings.get("k"), "its k", source, "add --set k=3 (the post's value)")
-        if not k.isdecimal():
-            raise SuiteError(f"--set k={k} is not a whole number: write k=3")
-        return SignedTopK(b_dec=tensors.pop("b_pre"), **tensors, k=int(k), scale=scale)
+        k = whole_number(needed(options.settings.get("k"), "its k", source, "add --set k=3 (the post's value)"), "k")
+        no_bias = torch.zeros(tensors["W_enc"].shape[1:])
+        return SignedTopK(b_enc=no_bias, b_dec=tensors.pop("b_pre"), **tensors, k=k, scale=scale)
 
 
 def load(source: Source, options: LoadOptions) -> Suite:

@@ -29,10 +29,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, Relu, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name
+from ioi_bench.dictionaries.reading import building, input_factor, needed, only_file, pick, state_dict, suite_name
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.errors import DictionaryError, SuiteError
+from ioi_bench.errors import SuiteError
 from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HookPoint
@@ -55,28 +55,17 @@ _LOCATION = re.compile("|".join(LOCATIONS))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerNormTopK(Architecture):
+class LayerNormTopK(TopK):
     """A top-k SAE that normalises each input; its features carry that scale (METHOD §4).
 
     Attributes:
         relu: whether the k largest pre-activations pass a ReLU; otherwise features may be negative.
-
-    Raises:
-        DictionaryError: also where k is not between 1 and d_sae.
     """
 
     name: ClassVar[str] = "layer-norm-topk"
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = TopK.axes
-    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({"scale": float, "k": int, "relu": bool})
+    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({**TopK.settings, "relu": bool})
 
-    b_enc: Float[Tensor, " d_sae"]
-    k: int
     relu: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.d_sae:
-            raise DictionaryError(f"k is {self.k}, expected 1 to d_sae = {self.d_sae}")
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scaled = self.scale * x.float()
@@ -99,18 +88,12 @@ class LayerNormTopK(Architecture):
 
 def path_hook(source: Source) -> HookPoint | None:
     """The hook point by OpenAI's own paths, such as ``resid_post_mlp_v5_32k/autoencoders/8.pt``."""
-    parts = [*source.path.parts[:-1], PurePosixPath(_file(source) or "").name]
+    parts = [*source.path.parts[:-1], PurePosixPath(only_file(source, ".pt") or "").name]
     location = next((match[0] for part in reversed(parts) if (match := _LOCATION.match(part))), None)
     layer = re.fullmatch(r"(\d+)\.pt", parts[-1])
     if location is None or layer is None:
         return None
     return HookPoint(LOCATIONS[location], int(layer[1]))
-
-
-def _file(source: Source) -> str | None:
-    """The only ``.pt`` file."""
-    files = [name for name in source.files if name.endswith(".pt")]
-    return files[0] if len(files) == 1 else None
 
 
 def _kind(found: Mapping[str, Any], where: str) -> tuple[str, int | None, bool]:
@@ -136,7 +119,7 @@ def _kind(found: Mapping[str, Any], where: str) -> tuple[str, int | None, bool]:
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     """Tell OpenAI's state dicts by ``pre_bias`` and ``latent_bias``."""
-    name = _file(source)
+    name = only_file(source, ".pt")
     found = None if name is None else state_dict(source, name)
     if name is None or found is None or not {"pre_bias", "latent_bias"} <= set(found):
         return None
@@ -158,7 +141,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     Raises:
         SuiteError: damaged, not of this layout, or no hook point.
     """
-    name = needed(_file(source), "which .pt file to read", source, "give one file")
+    name = needed(only_file(source, ".pt"), "which .pt file to read", source, "give one file")
     where = f"{name!r} in {source.origin!r}"
     found = source.pt(name)
     tensors = pick(found, PARAMETERS, where)

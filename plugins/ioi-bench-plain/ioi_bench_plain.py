@@ -16,14 +16,23 @@ Files that another format owns are left to it; OpenMOSS's, which need their hype
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, Gated, JumpRelu, Relu, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, suite_name, unsubtracted
+from ioi_bench.dictionaries.reading import (
+    building,
+    input_factor,
+    needed,
+    only_file,
+    pick,
+    suite_name,
+    unsubtracted,
+    whole_number,
+)
 from ioi_bench.dictionaries.source import Source, TensorInfo
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import SuiteError, UnknownNameError
@@ -74,13 +83,7 @@ class Layout:
     d_sae: int
     turned: frozenset[str]
     subtracts: bool
-    notes: tuple[str, ...]
-
-
-def _file(source: Source) -> str | None:
-    """The only safetensors file."""
-    files = [name for name in source.files if name.endswith(".safetensors")]
-    return files[0] if len(files) == 1 else None
+    notes: tuple[str, ...] = ()
 
 
 def _find(keys: Iterable[str]) -> dict[str, str]:
@@ -140,21 +143,28 @@ def layout(infos: Mapping[str, TensorInfo], options: LoadOptions, where: str) ->
     if answer not in (None, "yes", "no"):
         raise SuiteError(f"--set subtract-b-dec={answer} is no answer: write yes or no")
     subtracts = names.get("b_dec") not in NAMES["b_dec"][1:4] if answer is None else answer == "yes"
-    read = ", ".join(f"{name} as {ours}{' (transposed)' if ours in turned else ''}" for ours, name in names.items())
+    found = Layout(names, architecture, d_in, d_sae, frozenset(turned), subtracts)
+    return replace(found, notes=_notes(found, told, options))
+
+
+def _notes(found: Layout, told: str, options: LoadOptions) -> tuple[str, ...]:
+    """What was decided, and how to decide otherwise."""
+    read = (f"{name} as {ours}{' (transposed)' if ours in found.turned else ''}" for ours, name in found.names.items())
+    does = "subtracts" if found.subtracts else "does not subtract"
+    overrules = "." if "subtract-b-dec" in options.settings else ": --set subtract-b-dec=yes|no overrules."
     notes = [
-        f"Read by keys and shapes: {read}; sizes told by {told}.",
-        f"Architecture {architecture}, " + ("as given." if options.arch else "told by its keys: --arch overrules."),
-        f"The encoder {'subtracts' if subtracts else 'does not subtract'} the decoder bias from its input"
-        + ("." if answer else ": --set subtract-b-dec=yes|no overrules."),
+        f"Read by keys and shapes: {', '.join(read)}; sizes told by {told}.",
+        f"Architecture {found.architecture}, {'as given.' if options.arch else 'told by its keys: --arch overrules.'}",
+        f"The encoder {does} the decoder bias from its input{overrules}",
     ]
-    zeros = [name for name in ("b_enc", "b_dec") if name not in names and not (name == "b_enc" and guess == "gated")]
-    notes += [f"No {' and no '.join(zeros)}: read as 0."] if zeros else []
-    return Layout(names, architecture, d_in, d_sae, frozenset(turned), subtracts, tuple(notes))
+    biases = ARCHITECTURES[found.architecture].axes.keys() & {"b_enc", "b_dec"}
+    zeros = sorted(biases - found.names.keys(), reverse=True)
+    return (*notes, f"No {' and no '.join(zeros)}: read as 0.") if zeros else tuple(notes)
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     """Tell a plain file by its keys, where no other format's configuration is there."""
-    name = _file(source)
+    name = only_file(source, ".safetensors")
     beside = source.path.parent if source.path.is_file() else source.path
     if name is None or any((beside / owned).exists() for owned in OWNED):
         return None
@@ -185,7 +195,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     Raises:
         SuiteError: damaged, keys or shapes that do not fit, no hook point, no model, no k.
     """
-    name = needed(_file(source), "which safetensors file to read", source, "give one file")
+    name = needed(only_file(source, ".safetensors"), "which safetensors file to read", source, "give one file")
     where = f"{name!r} in {source.origin!r}"
     infos = source.tensors(name)
     _refuse_openmoss(source, name, infos)
@@ -210,10 +220,7 @@ def _build(
     settings: dict[str, Any] = {}
     if cls is TopK:
         held = str(int(stored["k"])) if "k" in stored and stored["k"].numel() == 1 else None
-        k = needed(options.settings.get("k", held), "its k", source, "add --set k=32")
-        if not k.isdecimal():
-            raise SuiteError(f"--set k={k} is not a whole number: write k=32")
-        settings["k"] = int(k)
+        settings["k"] = whole_number(needed(options.settings.get("k", held), "its k", source, "add --set k=32"), "k")
     if not found.subtracts:
         for bias in {"b_enc", "b_gate"} & weights.keys():
             weights[bias] = unsubtracted(weights[bias], weights["W_enc"], weights["b_dec"])

@@ -13,16 +13,20 @@ import torch
 from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.reading import (
     building,
+    by_hook,
     input_factor,
     model_name,
     needed,
+    only_file,
     pick,
     state_dict,
     suite_name,
     unsubtracted,
+    whole_number,
 )
 from ioi_bench.dictionaries.source import Source, TensorInfo
 from ioi_bench.errors import DictionaryError, SuiteError
+from ioi_bench.sites import HookPoint
 
 
 class Payload:
@@ -76,6 +80,35 @@ def test_names(tmp_path):
     assert suite_name(Source(tmp_path, "hf://org/repo@0123abc", "0123abc")) == "repo"
     assert suite_name(Source(tmp_path, "hf://org/repo@0123abc/layer.3/", "0123abc")) == "layer.3"
     assert suite_name(Source(tmp_path, ".")) == tmp_path.name
+
+
+def test_by_hook():
+    here, z, mlp = source(Path("x")), HookPoint("z", 7), HookPoint("mlp_out", 10)
+    assert by_hook(here, {"a": None}, None) == {None: "a"}
+    assert by_hook(here, {"a": z}, mlp) == {mlp: "a"}  # the user overrules
+    assert list(by_hook(here, {"a": z, "b": mlp}, None)) == [mlp, z]  # as a suite sorts its sites
+    assert by_hook(here, {"a": z, "b": mlp}, mlp) == {mlp: "b"}
+    with pytest.raises(SuiteError, match=r"no dictionary at blocks\.0\.hook_mlp_out: it has blocks\.7\.attn\.hook_z, "):
+        by_hook(here, {"a": z, "b": mlp}, HookPoint("mlp_out", 0))
+    for hook, said in ((z, r"blocks\.7"), (None, "a hook point that they do not say")):
+        with pytest.raises(SuiteError, match=f"two dictionaries at {said}.*: 'a' and 'b'"):
+            by_hook(here, {"a": hook, "b": hook}, None)
+
+
+def test_only_file(tmp_path):
+    (tmp_path / "a.pt").touch()
+    (tmp_path / "notes.md").touch()
+    assert only_file(source(tmp_path), ".pt") == "a.pt"
+    assert only_file(source(tmp_path), ".npz") is None
+    (tmp_path / "b.pt").touch()
+    assert only_file(source(tmp_path), ".pt") is None
+
+
+def test_whole_number():
+    assert whole_number("32", "k") == 32
+    for text in ("", "-1", "3.0", "three"):
+        with pytest.raises(SuiteError, match=f"--set k={text} is not a whole number"):
+            whole_number(text, "k")
 
 
 def test_unsubtracted_moves_the_decoder_bias_into_the_encoders():

@@ -105,7 +105,7 @@ def test_many_layers_are_one_suite(tmp_path, hard_inputs, assert_same):
 def test_two_of_one_layer_must_be_chosen(tmp_path):
     write(tmp_path)
     write(tmp_path, 8, act_name="blocks.7.attn.hook_z")
-    with pytest.raises(SuiteError, match="two SAEs at"):
+    with pytest.raises(SuiteError, match="two dictionaries at"):
         load(Source(tmp_path, "x"), LoadOptions())
 
 

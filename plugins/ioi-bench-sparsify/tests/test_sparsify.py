@@ -87,6 +87,18 @@ def test_the_library_itself(tmp_path, hard_inputs, assert_same, activation):
     assert_same(dictionary.decode(dictionary.encode(x)), x_hat)
 
 
+@pytest.mark.parametrize("flag", ["transcode", "skip_connection"])
+@pytest.mark.filterwarnings("ignore")  # the library's own
+def test_the_librarys_transcoders_are_refused(tmp_path, flag):
+    sparsify = pytest.importorskip("sparsify", reason="pip install --no-deps -r plugins/real-libraries.txt")
+    config = sparsify.SparseCoderConfig(num_latents=D_SAE, k=K, **{flag: True})
+    sparsify.SparseCoder(D_IN, config).save_to_disk(tmp_path / "h.3.mlp")
+    source = Source(tmp_path / "h.3.mlp", "h.3.mlp")
+    for call in (recognise, load):
+        with pytest.raises(SuiteError, match=f"give an SAE trained without {flag!r}"):
+            call(source, GPT2)
+
+
 @pytest.mark.parametrize(
     ("module", "hook"),
     [
@@ -192,6 +204,7 @@ def test_hook_and_scale_of_the_user(tmp_path, hard_inputs, assert_same):
         ({"skip_connection": True}, "skip connection"),
         ({"signed": True}, "signed"),
         ({"activation": "relu"}, "expected topk or groupmax"),
+        ({"activation": ["topk"]}, "expected topk or groupmax"),
         ({"k": None}, "expected a whole number"),
     ],
 )
