@@ -141,9 +141,9 @@ def test_state_dict_is_none_for_anything_else(tmp_path):
 @pytest.mark.parametrize("lazy", [True, False])
 def test_a_truncated_file_is_called_damaged(tmp_path, zipped, lazy):
     file = tmp_path / "w.pt"
-    torch.save({"w": torch.zeros(500)}, file, _use_new_zipfile_serialization=zipped)
+    torch.save({"w": torch.zeros(1500)}, file, _use_new_zipfile_serialization=zipped)
     whole = file.read_bytes()
-    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 200, len(whole) - 1):
         file.write_bytes(whole[:length])
         with pytest.raises(SuiteError, match=r"'w\.pt' in 'w\.pt' is damaged or was not written by torch"):
             source(file).pt("w.pt", lazy=lazy)

@@ -118,6 +118,14 @@ def test_single_heads(tmp_path):
     assert load(source, LoadOptions(hook=HookPoint("z", 7, 1))).hooks == (HookPoint("z", 7, 1),)
 
 
+def test_heads_are_concatenated_where_nothing_is_said(tmp_path):
+    source = write(tmp_path)
+    (config,) = tmp_path.glob("*_cfg.json")
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({key: said[key] for key in ("act_name", "act_size", "dict_size", "model_name")}))
+    assert load(source, LoadOptions()).hooks == (HookPoint("z", 7, None),)
+
+
 def test_the_model_must_be_known(tmp_path):
     source = write(tmp_path, model_name=None)
     with pytest.raises(SuiteError, match="add --model"):
