@@ -100,4 +100,4 @@ def _misshapen(found: object, args: tuple[Any, ...]) -> str:
 
 
 def _told(found: object) -> str:
-    return "nothing" if found is None else f"a {type(found).__name__}"
+    return "nothing" if found is None else f"something of type {type(found).__name__}"

@@ -131,15 +131,17 @@ def ioi_bench_edits() -> list[EditRecord]:
 
     Example::
 
-        import torch
-
         from ioi_bench.editing.base import apply_rounds, widened
         from ioi_bench.plugins import EditRecord, hookimpl
 
         def strongest(inputs, budgets):
             rounds = budgets[-1]
-            removed = widened((-inputs.f_s.abs()).argsort(1, stable=True)[:, :rounds], rounds)
-            added = widened((-inputs.f_t.abs()).argsort(1, stable=True)[:, :rounds], rounds)
+
+            def largest(f):
+                order = f.abs().argsort(stable=True, dim=1, descending=True)
+                return widened(order[:, :rounds], rounds)
+
+            removed, added = largest(inputs.f_s), largest(inputs.f_t)
             values = inputs.f_t.gather(1, added.clamp(min=0))
             return apply_rounds(inputs, budgets, removed, added, values)
 

@@ -261,13 +261,15 @@ class Plugins:
             return
         if not isinstance(returned, list | tuple):
             self._complain(
-                plugin, f"returned a {type(returned).__name__} from {hook}, expected a list of {kind.__name__}"
+                plugin,
+                f"returned something of type {type(returned).__name__} from {hook}, expected a list of {kind.__name__}",
             )
             return
         for record in returned:
             if not isinstance(record, kind):
                 self._complain(
-                    plugin, f"returned a {type(record).__name__} in the list of {hook}, expected a {kind.__name__}"
+                    plugin,
+                    f"returned a list with a {type(record).__name__} in it from {hook}, expected only {kind.__name__}",
                 )
             elif not (isinstance(record.name, str) and _NAME.fullmatch(record.name)):
                 self._complain(
