@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import Architecture
+from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture
 from ioi_bench.dictionary import Dictionary, affine_decoder
 from ioi_bench.errors import InputError, SuiteError
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
@@ -169,7 +169,7 @@ def require_native(site: Site, dictionary: Dictionary) -> Architecture:
     if not isinstance(dictionary, Architecture):
         raise InputError(
             f"{site}: {type(dictionary).__name__} is not a built-in architecture, so it has no native form on disk; "
-            "copy its weights into one (relu, gated, topk, skyline)"
+            f"copy its weights into one ({', '.join(ARCHITECTURES)})"
         )
     return dictionary
 
