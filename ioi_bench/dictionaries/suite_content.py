@@ -81,7 +81,19 @@ class Suite:
         cls, name: str, model: str, hook: HookPoint, dictionary: Dictionary, metadata: Mapping[str, Any] | None = None
     ) -> Suite:
         """One dictionary of a hook point, at every role there."""
-        return cls(name, model, {hook.at(role): dictionary for role in Role}, metadata=metadata or {})
+        return cls.at_hooks(name, model, {hook: dictionary}, metadata)
+
+    @classmethod
+    def at_hooks(
+        cls,
+        name: str,
+        model: str,
+        dictionaries: Mapping[HookPoint, Dictionary],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Suite:
+        """Dictionaries of hook points, each at every role there."""
+        sites = {hook.at(role): dictionary for hook, dictionary in dictionaries.items() for role in Role}
+        return cls(name, model, sites, metadata=metadata or {})
 
     @property
     def hooks(self) -> tuple[HookPoint, ...]:
