@@ -1,4 +1,4 @@
-"""Dictionaries that normalise each input (METHOD §4): the scale goes into the features, the offset depends on the input.
+"""Dictionaries that normalise each input (METHOD §4): features carry its scale, and the offset depends on it.
 
 With an SAE ``f' = enc(x'), x̂' = f' W_dec + b_dec`` of normalised inputs ``x' = (x − μ) / s``::
 

@@ -18,19 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture
+from ioi_bench.dictionaries.architectures import ARCHITECTURES
 from ioi_bench.dictionaries.per_input import PerInputNorm
+from ioi_bench.dictionaries.reading import building, model_name, needed, suite_name, unsubtracted
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.dictionary import Dictionary
-from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError
+from ioi_bench.errors import InputError, SuiteError, UnknownNameError
 from ioi_bench.plugins import hookimpl
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import HookPoint
@@ -40,7 +39,6 @@ __all__ = ["ioi_bench_loaders", "load", "recognise"]
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 SCALER, WHITENING = "activation_scaler.json", "activation_whitening.safetensors"
 OPENMOSS = {"W_E", "W_D", "encoder.weight", "decoder.weight"}
-MODELS = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
 OURS = MappingProxyType(
     {
         "standard": "relu",
@@ -85,6 +83,7 @@ class _Found:
     hook: HookPoint | None
     d_in: int
     d_sae: int
+    model: str | None
     config: Mapping[str, Any]
     factor: float
     notes: tuple[str, ...]
@@ -105,8 +104,7 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
         return None
     hooks = () if found.hook is None else (found.hook,)
     normalisation = NORMALISATIONS[found.normalisation].format(factor=found.factor)
-    model = _model(found.config, options)
-    return Recognised(OURS[found.kind], hooks, found.d_in, found.d_sae, model, normalisation, found.notes)
+    return Recognised(OURS[found.kind], hooks, found.d_in, found.d_sae, found.model, normalisation, found.notes)
 
 
 def load(source: Source, options: LoadOptions) -> Suite:
@@ -118,30 +116,17 @@ def load(source: Source, options: LoadOptions) -> Suite:
     found = _find(source, options)
     if found is None:
         raise SuiteError(f"{source.origin!r} has no {CONFIG} with {WEIGHTS} beside it: it is not in SAELens's format")
-    if found.hook is None:
-        raise SuiteError(f"{source.origin!r} does not say where it reads: add --hook, such as resid_pre.8 or z.9.9")
-    tensors = {name: tensor.float() for name, tensor in source.safetensors(found.folder + WEIGHTS).items()}
+    hook = needed(found.hook, "where it reads", source, "add --hook, such as --hook resid_pre.8 or --hook z.9.9")
     cls = ARCHITECTURES[OURS[found.kind]]
-    try:
-        weights = _folded(source, found, tensors)
-        settings: dict[str, Any] = {"k": found.config["k"]} if found.kind == "topk" else {}
-        arguments: dict[str, Any] = {name: weights[name] for name in cls.axes}
-        sae: Dictionary = cls(**arguments, **settings)
-    except DictionaryError as error:
-        raise SuiteError(f"{source.origin!r}: {error}") from error
-    if found.normalisation in ("layer_norm", "constant_norm_rescale"):
-        assert isinstance(sae, Architecture)
-        sae = PerInputNorm(sae, layer_norm=found.normalisation == "layer_norm")
+    weights = _folded(source, found)
+    settings: dict[str, Any] = {"k": found.config["k"]} if found.kind == "topk" else {}
+    settings |= {name: weights[name] for name in cls.axes}
+    with building(f"{found.folder + WEIGHTS!r} in {source.origin!r}"):
+        sae = cls(**settings)
+    per_input = found.normalisation in ("layer_norm", "constant_norm_rescale")
+    dictionary = PerInputNorm(sae, layer_norm=found.normalisation == "layer_norm") if per_input else sae
     told = {"architecture": found.kind, "normalize_activations": found.normalisation, "norm_factor": found.factor}
-    name = PurePosixPath(source.origin).name.partition("@")[0] or str(found.hook)
-    return Suite.at_hook(
-        name, _model(found.config, options) or "unknown", found.hook, sae, {"format": "saelens", **told}
-    )
-
-
-def _model(config: Mapping[str, Any], options: LoadOptions) -> str | None:
-    name = options.model or config.get("model_name")
-    return None if name is None else MODELS.get(name, name)
+    return Suite.at_hook(suite_name(source), found.model or "unknown", hook, dictionary, {"format": "saelens", **told})
 
 
 def _find(source: Source, options: LoadOptions) -> _Found | None:
@@ -162,7 +147,8 @@ def _find(source: Source, options: LoadOptions) -> _Found | None:
     kind = _kind(config, shapes, options, where)
     d_in, d_sae = _sizes(kind, shapes, config, where)
     factor, notes = _factor(source, folder, config, options)
-    return _Found(folder, kind, _hook(config, options, where), d_in, d_sae, config, factor, notes + _remarks(config))
+    hook, model = _hook(config, options, where), model_name(options.model or config.get("model_name"))
+    return _Found(folder, kind, hook, d_in, d_sae, model, config, factor, notes + _remarks(config))
 
 
 def _folder(source: Source) -> str | None:
@@ -301,10 +287,9 @@ def _remarks(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _folded(source: Source, found: _Found, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _folded(source: Source, found: _Found) -> dict[str, Tensor]:
     """Weights of a built-in architecture that does the same, in the order in which SAELens folds."""
-    w, config = tensors, found.config
-    biases = [name for name in ("b_enc", "b_gate", "b_mag") if name in w]
+    w, config = {n: tensor.float() for n, tensor in source.safetensors(found.folder + WEIGHTS).items()}, found.config
     if "topk_threshold" in w:
         w["threshold"] = w["topk_threshold"].expand(found.d_sae)
     elif "log_threshold" in w:
@@ -313,9 +298,9 @@ def _folded(source: Source, found: _Found, tensors: dict[str, Tensor]) -> dict[s
         w["threshold"] = w["threshold"].clamp(min=0)  # below 0 the ReLU decides
     w["W_enc"], w["W_dec"], w["b_dec"] = w["W_enc"] * found.factor, w["W_dec"] / found.factor, w["b_dec"] / found.factor
     if not config.get("apply_b_dec_to_input", True):
-        shift = w["b_dec"] @ w["W_enc"]
-        for name in biases:
-            w[name] = w[name] + (shift * w["r_mag"].exp() if name == "b_mag" else shift)
+        for name in {"b_enc", "b_gate", "b_mag"} & set(w):
+            read_by = w["W_enc"] * w["r_mag"].exp() if name == "b_mag" else w["W_enc"]
+            w[name] = unsubtracted(w[name], read_by, w["b_dec"])
     if config.get("rescale_acts_by_decoder_norm", False):  # topk only: gated has no such setting
         norms = w["W_dec"].norm(dim=1).clamp(min=1e-8)
         w["W_enc"], w["b_enc"], w["W_dec"] = w["W_enc"] * norms, w["b_enc"] * norms, w["W_dec"] / norms[:, None]
