@@ -17,7 +17,6 @@ from ioi_bench.sites import HookPoint, Role
 __all__ = [
     "building",
     "by_hook",
-    "input_factor",
     "model_name",
     "needed",
     "only_file",
@@ -32,8 +31,8 @@ T = TypeVar("T")
 _MODEL_NAMES = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
 
 
-def pick(found: Any, names: Iterable[str], where: str) -> dict[str, Tensor]:
-    """The tensors of these names.
+def pick(found: Any, names: Iterable[str], where: str) -> dict[str, Any]:
+    """The tensors of these names (Any, since they go into constructors by ``**``).
 
     Raises:
         SuiteError: not a mapping, or some are missing or no tensors; ``where`` names the file.
@@ -127,19 +126,6 @@ def by_hook(
     if wanted not in found:
         raise SuiteError(f"{source.origin!r} has no dictionary at {wanted}: it has {', '.join(map(str, found))}")
     return {wanted: found[wanted]}
-
-
-def input_factor(scale: float | str | None) -> float:
-    """The factor on the inputs that ``--scale`` gives; 1 where it gives none.
-
-    Raises:
-        SuiteError: a rule such as ``sqrt-d``, which takes activations to turn into a number: nothing is guessed.
-    """
-    if scale is None:
-        return 1.0
-    if isinstance(scale, str):
-        raise SuiteError(f"the scale {scale!r} depends on activations, which a loader has not: give a number")
-    return float(scale)
 
 
 def model_name(text: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from ioi_bench.dictionaries.scaled import rescaled
 from ioi_bench.dictionaries.source import Source
@@ -119,8 +120,15 @@ def _only_claim(
 
 
 def _unknown(source: Source, loaders: Mapping[str, Loader], broken: Sequence[PluginError]) -> str:
-    if source.path.is_file() and source.path.suffix == ".safetensors":
-        source.tensors(source.path.name)  # a damaged file is known by no loader: say that it is damaged
+    files = source.files
+    suffix = PurePosixPath(files[0]).suffix if len(files) == 1 else ""
+    # No loader knows a damaged file, nor a pickle that wants to run code: say what is wrong with it.
+    if suffix == ".safetensors":
+        source.tensors(files[0])
+    elif suffix == ".npz":
+        source.npz_tensors(files[0])
+    elif suffix in (".pt", ".pth"):
+        source.pt(files[0], lazy=True)
     formats = "; ".join(f"{name} ({loader.summary})" for name, loader in loaders.items())
     return (
         f"no loader knows {source.origin!r}: {_holds(source)}. The loaders are: {formats}. "

@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ioi_bench.dictionaries.architectures import Relu
-from ioi_bench.dictionaries.reading import building, by_hook, input_factor, model_name, needed, pick, suite_name
+from ioi_bench.dictionaries.reading import building, by_hook, model_name, needed, pick, suite_name
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint
 
 __all__ = ["ioi_bench_loaders", "load", "recognise"]
@@ -95,7 +94,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
         hook = needed(known, "which head it reads", source, "add --hook, such as z.5.1")
         where = f"{name!r} in {source.origin!r}"
         with building(where):
-            dictionaries[hook] = Relu(**pick(source.pt(name), PARAMETERS, where), scale=input_factor(options.scale))
+            dictionaries[hook] = Relu(**pick(source.pt(name), PARAMETERS, where))
     said = _model(next(iter(configs.values())))
     model = needed(options.model or said, "its model", source, "add --model gpt2")
     metadata = {"format": "attention-saes", "architecture": "relu"}

@@ -9,7 +9,8 @@ The equations of the authors' code (github.com/amakelov/sae, ``sae_variants.py``
 
 ``x̂' = f W_dec + b_dec`` (``b_pre``). The gated magnitudes and the top-k values pass no ReLU: features may be negative.
 ``x' = scale · x`` has mean norm √64 over the authors' prompts. Neither the scale nor k is in the state dict: they are
-given on the command line, or the scales in a ``scales.json`` beside the files (``{"z@L9H9@end": 0.8, …}``).
+given on the command line (``--set k=3``, ``--scale``), or the scales in a ``scales.json`` beside the files
+(``{"z@L9H9@end": 0.8, …}``).
 
 A file is named by its site, as the authors' ``Node.displayname`` writes it (``z@L9H9@end.pt``) or as ioi-bench does
 (``z.9.9@end.pt``). They kept their runs in a store of their own rather than in a release of files.
@@ -27,18 +28,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import Architecture, Gated, Relu, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name, whole_number
+from ioi_bench.dictionaries.architectures import Architecture, Gated, Relu
+from ioi_bench.dictionaries.reading import building, needed, pick, state_dict, suite_name, whole_number
+from ioi_bench.dictionaries.signed import SignedTopK
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import ArchitectureRecord, Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
 
 __all__ = [
     "SignedGated",
-    "SignedTopK",
     "ioi_bench_architectures",
     "ioi_bench_loaders",
     "load",
@@ -71,19 +71,6 @@ class SignedGated(Gated):
         """``1[u + b_gate > 0] · (exp(r_mag) · u + b_mag)``."""
         u = self.pre_activations(x)
         return (self.r_mag.float().exp() * u + self.b_mag.float()) * (u + self.b_gate.float() > 0)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SignedTopK(TopK):
-    """The k largest pre-activations without a ReLU: features may be negative. The authors' have no encoder bias."""
-
-    name: ClassVar[str] = "signed-topk"
-
-    def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
-        """The k largest of ``(scale · x − b_dec) W_enc + b_enc``."""
-        u = self.pre_activations(x) + self.b_enc.float()
-        values, best = u.topk(self.k, dim=1)
-        return torch.zeros_like(u).scatter_(1, best, values)
 
 
 def parse_sites(text: str) -> tuple[Site, ...]:
@@ -140,16 +127,16 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     if decoder.ndim != 2:
         raise SuiteError(f"{where}: W_dec has the shape {list(decoder.shape)}, expected [d_sae, d_in]")
     hooks = dict.fromkeys(HookPoint(site.component, site.layer, site.head) for some in sites.values() for site in some)
-    scaled = options.scale is not None or source.has(SCALES)
-    factor = f"inputs × {SCALES if options.scale is None else options.scale}" if scaled else "none given"
-    notes = (BASIS,) if scaled else (BASIS, UNSCALED)
-    return Recognised(kind, tuple(hooks), decoder.shape[1], decoder.shape[0], "gpt2", factor, notes)
+    factor = f"inputs × {SCALES}" if source.has(SCALES) else "none given"
+    notes = (BASIS,) if source.has(SCALES) or options.scale is not None else (BASIS, UNSCALED)
+    stand = tuple(sorted((site for some in sites.values() for site in some), key=str))
+    return Recognised(kind, tuple(hooks), decoder.shape[1], decoder.shape[0], "gpt2", factor, notes, stand)
 
 
-def _factor(source: Source, name: str, options: LoadOptions) -> float:
-    """The scale of a file's inputs: the user's, otherwise that of its site in ``scales.json``, otherwise 1."""
-    if options.scale is not None or not source.has(SCALES):
-        return input_factor(options.scale)
+def _factor(source: Source, name: str) -> float:
+    """The scale of a file's inputs by ``scales.json``; 1 without."""
+    if not source.has(SCALES):
+        return 1.0
     factor = source.json(SCALES).get(PurePosixPath(name).stem)
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         raise SuiteError(f"{SCALES!r} in {source.origin!r} gives {factor!r} for {name!r}, expected a number")
@@ -157,7 +144,7 @@ def _factor(source: Source, name: str, options: LoadOptions) -> float:
 
 
 def _build(source: Source, name: str, options: LoadOptions) -> Architecture:
-    found, where, scale = source.pt(name), f"{name!r} in {source.origin!r}", _factor(source, name, options)
+    found, where, scale = source.pt(name), f"{name!r} in {source.origin!r}", _factor(source, name)
     kind = None if not isinstance(found, Mapping) else _kind(found)
     if kind is None:
         expected = "; ".join(f"{name}: {' '.join(keys)}" for name, keys in KEYS.items())
@@ -199,9 +186,12 @@ def load(source: Source, options: LoadOptions) -> Suite:
 
 
 @hookimpl
-def ioi_bench_architectures() -> list[type[Architecture]]:
-    """What it builds beyond the built-in architectures, so that a suite can be kept in the native format."""
-    return [SignedGated, SignedTopK]
+def ioi_bench_architectures() -> list[ArchitectureRecord]:
+    """The architectures ``signed-gated`` and ``signed-topk``, so that a suite can be kept in the native format."""
+    return [
+        ArchitectureRecord(SignedGated.name, "gated, with magnitudes that may be negative", SignedGated),
+        ArchitectureRecord(SignedTopK.name, "top-k, with values that may be negative", SignedTopK),
+    ]
 
 
 @hookimpl

@@ -8,7 +8,7 @@ What the file does not say is decided by rules that `recognise` says aloud, and 
   torch's Linear stores it, ``[out, in]``, everything else as ``W_enc [d_in, d_sae]`` and ``W_dec [d_sae, d_in]``;
 - **decoder bias** (``--set subtract-b-dec=yes|no``): subtracted from the input, as in Bricken et al. 2023, unless it is
   called ``decoder.bias``: a Linear layer's own bias is not;
-- **hook point, model and scale**: ``--hook``, ``--model``, ``--scale``.
+- **hook point and model**: ``--hook``, ``--model``.
 
 Files that another format owns are left to it; OpenMOSS's, which need their hyperparameters, are refused by name.
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from torch import Tensor
 from ioi_bench.dictionaries.architectures import Architecture, Gated, JumpRelu, Relu, TopK
 from ioi_bench.dictionaries.reading import (
     building,
-    input_factor,
     needed,
     only_file,
     pick,
@@ -36,8 +34,7 @@ from ioi_bench.dictionaries.reading import (
 from ioi_bench.dictionaries.source import Source, TensorInfo
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import SuiteError, UnknownNameError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 
 __all__ = ["Layout", "ioi_bench_loaders", "layout", "load", "recognise"]
 
@@ -177,8 +174,7 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
         return None
     found = layout(infos, options, f"{name!r} in {source.origin!r}")
     hooks = () if options.hook is None else (options.hook,)
-    factor = "none" if options.scale is None else f"inputs × {options.scale}"
-    return Recognised(found.architecture, hooks, found.d_in, found.d_sae, options.model, factor, found.notes)
+    return Recognised(found.architecture, hooks, found.d_in, found.d_sae, options.model, notes=found.notes)
 
 
 def _refuse_openmoss(source: Source, name: str, infos: Mapping[str, TensorInfo]) -> None:
@@ -216,21 +212,20 @@ def _build(
     weights = {ours: stored[name].T if ours in found.turned else stored[name] for ours, name in found.names.items()}
     for zeros, size in (("b_enc", found.d_sae), ("b_dec", found.d_in)):
         weights.setdefault(zeros, torch.zeros(size))
-    weights = pick(weights, cls.axes, where)
-    settings: dict[str, Any] = {}
+    given = pick(weights, cls.axes, where)
+    if not found.subtracts:
+        for bias in {"b_enc", "b_gate"} & given.keys():
+            given[bias] = unsubtracted(given[bias], given["W_enc"], given["b_dec"])
+        if cls is Gated:
+            tied = given["r_mag"].float().exp() * given["W_enc"].float()
+            given["b_mag"] = unsubtracted(given["b_mag"], tied, given["b_dec"])
     if cls is TopK:
         held = str(int(stored["k"])) if "k" in stored and stored["k"].numel() == 1 else None
-        settings["k"] = whole_number(needed(options.settings.get("k", held), "its k", source, "add --set k=32"), "k")
-    if not found.subtracts:
-        for bias in {"b_enc", "b_gate"} & weights.keys():
-            weights[bias] = unsubtracted(weights[bias], weights["W_enc"], weights["b_dec"])
-        if cls is Gated:
-            tied = weights["r_mag"].float().exp() * weights["W_enc"].float()
-            weights["b_mag"] = unsubtracted(weights["b_mag"], tied, weights["b_dec"])
-    return cls(**weights, scale=input_factor(options.scale), **settings)
+        given["k"] = whole_number(needed(options.settings.get("k", held), "its k", source, "add --set k=32"), "k")
+    return cls(**given)
 
 
 @hookimpl
 def ioi_bench_loaders() -> list[Loader]:
     """The loader ``plain``."""
-    return [Loader("plain", "one safetensors file with the common key names", recognise, load, SETTINGS)]
+    return [Loader("plain", "one safetensors file with the common key names", recognise, load, SETTINGS, generic=True)]

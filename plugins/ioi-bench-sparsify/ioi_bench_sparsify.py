@@ -27,12 +27,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, TopK
-from ioi_bench.dictionaries.reading import building, by_hook, input_factor, model_name, needed, pick, suite_name
+from ioi_bench.dictionaries.reading import building, by_hook, model_name, needed, pick, suite_name
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import DictionaryError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import ArchitectureRecord, Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HookPoint
 
 __all__ = ["GroupMax", "ioi_bench_architectures", "ioi_bench_loaders", "load", "module_hook", "recognise"]
@@ -191,7 +190,6 @@ def load(source: Source, options: LoadOptions) -> Suite:
                 W_dec=tensors["W_dec"],
                 b_dec=tensors["b_dec"],
                 k=config["k"],
-                scale=input_factor(options.scale),
             )
     model = needed(options.model or model_name(_trained_on(source)), "its model", source, "add --model gpt2")
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
@@ -200,9 +198,9 @@ def load(source: Source, options: LoadOptions) -> Suite:
 
 
 @hookimpl
-def ioi_bench_architectures() -> list[type[Architecture]]:
-    """What it builds beyond the built-in architectures, so that a suite can be kept in the native format."""
-    return [GroupMax]
+def ioi_bench_architectures() -> list[ArchitectureRecord]:
+    """The architecture ``groupmax``, so that a suite can be kept in the native format."""
+    return [ArchitectureRecord(GroupMax.name, "the largest of each of k groups of neighbouring features", GroupMax)]
 
 
 @hookimpl

@@ -14,7 +14,6 @@ from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.reading import (
     building,
     by_hook,
-    input_factor,
     model_name,
     needed,
     only_file,
@@ -58,13 +57,10 @@ def test_building_names_the_file():
         Relu(W_enc=eye, b_enc=torch.zeros(3), W_dec=eye, b_dec=torch.zeros(2))
 
 
-def test_needed_and_factor():
+def test_needed():
     assert needed(0, "its k", source(Path("x")), "say it") == 0
     with pytest.raises(SuiteError, match="'x' does not say its k: say it"):
         needed(None, "its k", source(Path("x")), "say it")
-    assert (input_factor(None), input_factor(2)) == (1.0, 2.0)
-    with pytest.raises(SuiteError, match="'sqrt-d' depends on activations"):
-        input_factor("sqrt-d")
 
 
 def test_names(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -215,6 +217,25 @@ def test_what_is_damaged_is_said_to_be(tmp_path):
     (tmp_path / "bad" / "suite.json").write_text(json.dumps({"schema_version": 1}))
     with pytest.raises(SuiteError, match="is not a suite header"):
         load_source(open_source(tmp_path / "bad"), plugins=plugins)
+
+
+class Payload:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_pickle_that_wants_code_is_refused_by_name_where_no_loader_knows_it(tmp_path):
+    torch.save({"w": Payload(tmp_path / "made")}, tmp_path / "w.pt")
+    with pytest.raises(SuiteError, match=r"'w\.pt' .* is a pickle that wants to run code \(\w+\.mkdir\)"):
+        load_source(open_source(tmp_path / "w.pt"), plugins=Plugins.load(packages=False))
+    assert not (tmp_path / "made").exists()
+    np.savez(tmp_path / "w.npz", w=np.zeros(9))
+    (tmp_path / "w.npz").write_bytes((tmp_path / "w.npz").read_bytes()[:-20])
+    with pytest.raises(SuiteError, match=r"is no \.npz of plain arrays"):
+        load_source(open_source(tmp_path / "w.npz"), plugins=Plugins.load(packages=False))
 
 
 def test_architectures_of_plugins_are_known_where_they_are_given_and_nowhere_else(tmp_path):

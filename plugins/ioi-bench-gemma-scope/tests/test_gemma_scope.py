@@ -59,14 +59,6 @@ def test_below_zero_the_relu_decides(tmp_path, hard_inputs, assert_same):
     assert_same(dictionary_of(write(tmp_path, found)).encode(x), tutorial(x, found)[0])
 
 
-def test_scale(tmp_path, hard_inputs, assert_same):
-    x = hard_inputs(D_IN)
-    dictionary = dictionary_of(write(tmp_path), LoadOptions(hook=SAID.hook, model="gemma-2-2b", scale=0.5))
-    f, x_hat = tutorial(0.5 * x, arrays())
-    assert_same(dictionary.encode(x), f)
-    assert_same(dictionary.decode(f), 2 * x_hat)
-
-
 @pytest.mark.parametrize(
     ("folder", "hook", "model"),
     [

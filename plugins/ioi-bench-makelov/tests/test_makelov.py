@@ -70,7 +70,7 @@ def test_the_equations(tmp_path, hard_inputs, assert_same, kind):
     affine_decoder(dictionary)
     found = recognise(source, WITH_K)
     assert (found.architecture, found.d_in, found.d_sae) == (kind, D_IN, D_SAE)
-    assert found.hooks == (HookPoint("z", 9, 9),)
+    assert (found.hooks, found.sites) == ((HookPoint("z", 9, 9),), (END,))
     assert "refactor_factored_attn_matrices" in found.notes[0]
 
 
@@ -128,16 +128,14 @@ def test_two_files_for_a_site(tmp_path):
 
 @pytest.mark.parametrize("kind", SHAPES)
 def test_scales(tmp_path, hard_inputs, assert_same, kind):
-    x, settings = hard_inputs(D_IN), WITH_K.settings
+    x = hard_inputs(D_IN)
     source = write(tmp_path, state(kind))
     assert "--scale" in recognise(source, WITH_K).notes[-1]
     f, x_hat = published(0.25 * x, state(kind), kind)
-    given = load(source, LoadOptions(scale=0.25, settings=settings)).dictionaries[END]
     (tmp_path / "scales.json").write_text(json.dumps({"z@L9H9@end": 0.25}))
     listed = load(source, WITH_K).dictionaries[END]
-    for dictionary in (given, listed):
-        assert_same(dictionary.encode(x), f)
-        assert_same(dictionary.decode(f), 4 * x_hat)
+    assert_same(listed.encode(x), f)
+    assert_same(listed.decode(f), 4 * x_hat)
     assert recognise(source, WITH_K).normalisation == "inputs × scales.json"
     (tmp_path / "scales.json").write_text("{}")
     with pytest.raises(SuiteError, match="expected a number"):

@@ -165,16 +165,6 @@ def test_k_in_the_file_says_topk(tmp_path):
     assert dictionary_of(source, settings={"k": "5"}).k == 5
 
 
-def test_scale(tmp_path, hard_inputs, assert_same):
-    x, source = hard_inputs(D_IN), write(tmp_path, parameters())
-    f, x_hat = written_out(2 * x, parameters())
-    assert_same(dictionary_of(source, scale=2.0).encode(x), f)
-    assert_same(dictionary_of(source, scale=2.0).decode(f), x_hat / 2)
-    assert recognise(source, options(scale=2.0)).normalisation == "inputs × 2.0"
-    with pytest.raises(SuiteError, match="sqrt-d"):
-        load(source, options(scale="sqrt-d"))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
