@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.dictionaries.supervised import INDEPENDENT, CodesFitter, Layout
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.evaluation.codes import SiteCodes, dictionary_codes, oracle_codes
-from ioi_bench.evaluation.data import Capture, SplitData, TrainData, attribute_values, read_split, read_train
+from ioi_bench.evaluation.data import Capture, SplitData, TrainData, read_split, read_train
+from ioi_bench.evaluation.shipped import fit_codes, fitted_codes, read_skylines
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
 __all__ = ["Inputs", "gather", "null_seed"]
-
-_FIT_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,11 @@ def gather(capture: Capture, circuit: Circuit, split: Split, train: Split, *, ms
     """Capture all activations and fit the skylines (METHOD §3)."""
     cells = tuple(dict.fromkeys((*circuit.headline, *circuit.further)))
     read = read_train(capture, circuit, cells, train)
-    fitter = CodesFitter(Layout(attribute_values(train.spec), INDEPENDENT))
-    for start in range(0, len(train), _FIT_BATCH):
-        rows = slice(start, start + _FIT_BATCH)
-        labels = {edit: values[rows] for edit, values in read.values.items()}
-        fitter.update({site: values[rows] for site, values in read.activations.items()}, labels)
-    kinds = {"skyline": fitter.mean_codes()} | ({"skyline-mse": fitter.mse_codes()} if mse else {})
+    kinds = read_skylines(capture.model, train, set(read.activations)) or fitted_codes(
+        fit_codes(train, read.activations)
+    )
+    if not mse:
+        kinds = {"skyline": kinds["skyline"]}
     skylines = oracle_codes(kinds, read.values, read.n_values)
     return Inputs(capture.model, circuit, cells, read_split(capture, circuit, cells, split), read, skylines)
 
