@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import Tensor
 
@@ -42,15 +44,38 @@ def _sizes(case: DictionaryExample) -> None:
         )
 
 
+def _decode_first(case: DictionaryExample) -> None:
+    """An error that goes away once something was encoded; any other is for `shapes`."""
+    decode, codes = case.dictionary.decode, case.codes(1)
+    try:
+        decode(codes)
+    except Exception as error:
+        try:
+            case.dictionary.encode(case.x())
+            decode(codes)
+        except Exception:
+            return
+        raise Finding(f"{type(error).__name__} from decode, before encode was called: {error}", _STATELESS) from error
+
+
 def _shapes(case: DictionaryExample) -> None:
     d = case.dictionary
     for n in (1, 7, BATCH):
-        require_shape(f"encode of {n} inputs", d.encode(case.x()[:n]), (n, d.d_sae), "[prompt, d_sae]")
-        require_shape(f"decode of {n} codes", d.decode(case.codes(n)), (n, d.d_in), "[prompt, d_in]")
+        for name, call, given, axes, size in (
+            ("encode", d.encode, case.x()[:n], "[prompt, d_sae]", d.d_sae),
+            ("decode", d.decode, case.codes(n), "[prompt, d_in]", d.d_in),
+        ):
+            what = f"{name} of {list(given.shape)} (d_in = {d.d_in}, d_sae = {d.d_sae})"
+            try:
+                value = call(given)
+            except RuntimeError as error:  # torch's, of shapes that do not fit
+                advice = "give in d_in and d_sae the sizes that encode and decode take"
+                raise Finding(f"an error in {what}: {error}", advice) from error
+            require_shape(what, value, (n, size), axes)
 
 
 def _dtypes(case: DictionaryExample) -> None:
-    for stored, d in {"as given": case.dictionary, **in_other_precisions(case.dictionary)}.items():
+    for stored, d in chain([("as given", case.dictionary)], in_other_precisions(case.dictionary)):
         for what, value in (("features", d.encode(case.x())), ("reconstructions", d.decode(case.codes()))):
             if value.dtype != torch.float32:
                 raise Finding(f"{what} of {value.dtype} (weights {stored})", "convert the weights with .float() first")
@@ -184,6 +209,7 @@ def _cuda(case: DictionaryExample) -> None:
 CONTRACT_CHECKS = (
     Check("contract", "it has d_in, d_sae, encode and decode", _contract, essential=True),
     Check("sizes", "d_in and d_sae are positive whole numbers", _sizes, essential=True),
+    Check("decode-first", "codes are decoded before any input was encoded", _decode_first, essential=True),
     Check("shapes", "encode gives [prompt, d_sae] and decode [prompt, d_in]", _shapes, essential=True),
     Check("dtypes", "features and reconstructions are float32, however the weights are stored", _dtypes),
     Check("device", "results are on the device of the inputs", _device, essential=True),

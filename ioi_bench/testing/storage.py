@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.dictionaries.suite import Suite, load_suite, save_suite
-from ioi_bench.errors import DictionaryError
+from ioi_bench.errors import DictionaryError, UnknownNameError
 from ioi_bench.sites import Site
 from ioi_bench.testing.examples import DictionaryExample
 from ioi_bench.testing.results import Check, Finding, NotApplicable
@@ -25,19 +25,19 @@ __all__ = ["STORAGE_CHECKS", "in_other_precisions", "on_device"]
 
 _SITE = Site.parse("resid_pre.0@end")
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float64)
+_SMALL = 256 * 2**20
 
 
-def in_other_precisions(dictionary: Any) -> dict[str, Any]:
-    """A native dictionary with its weights in every precision into which they fit; nothing for others."""
+def in_other_precisions(dictionary: Any) -> Iterator[tuple[str, Any]]:
+    """A native dictionary with its weights in every precision into which they fit, one by one; nothing for others."""
     if not isinstance(dictionary, Architecture):
-        return {}
-    converted = {}
+        return
     for dtype in _PRECISIONS:
         try:
-            converted[f"in {dtype}"] = _with_tensors(dictionary, partial(Tensor.to, dtype=dtype))
+            converted = _with_tensors(dictionary, partial(Tensor.to, dtype=dtype))
         except DictionaryError:  # a weight beyond the range of float16
             continue
-    return converted
+        yield f"in {dtype}", converted
 
 
 def on_device(dictionary: Any, device: str) -> Any:
@@ -62,11 +62,17 @@ def _serialisation(case: DictionaryExample) -> None:
     d = case.dictionary
     if not isinstance(d, Architecture):
         raise NotApplicable("it is not a native architecture: its loader is what reads it from disk")
+    if sum(tensor.nbytes for tensor in d.tensors.values()) > _SMALL:
+        raise NotApplicable(f"it has more than {_SMALL // 2**20} MB: give a smaller one of its class to check this")
     suite = Suite("conformance", "any", {_SITE: d}, metadata={"checked": True})
     with TemporaryDirectory() as folder:
         for name in ("suite", "suite.safetensors"):
             save_suite(suite, Path(folder) / name)
-            _require_same(suite, load_suite(Path(folder) / name), case)
+            try:
+                read = load_suite(Path(folder) / name)
+            except UnknownNameError as error:
+                raise Finding(str(error), "register the class with the hook ioi_bench_architectures") from error
+            _require_same(suite, read, case)
 
 
 def _require_same(suite: Suite, read: Suite, case: DictionaryExample) -> None:

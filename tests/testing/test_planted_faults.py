@@ -105,12 +105,39 @@ class SizeAsTensor(Sound):
     d_sae = torch.tensor(D_SAE)
 
 
+class EncodeFirst(Sound):
+    """Undoes the scale of the last input, and has none before."""
+
+    def encode(self, x):
+        self.scale = 2.0
+        return super().encode(self.scale * x)
+
+    def decode(self, f):
+        return super().decode(f) / self.scale
+
+
 class SizesSwapped(Sound):
     d_in, d_sae = D_SAE, D_IN
 
 
 class OneFeatureMore(Sound):
     d_sae = D_SAE + 1
+
+
+class OneDimension(Sound):
+    """Sums over the batch, as if there were one input."""
+
+    def decode(self, f):
+        return super().decode(f).sum(0)
+
+
+class OneFeatureLess(Sound):
+    """Says nothing of a last feature: ``encode`` gives one more than ``decode`` takes."""
+
+    d_sae = D_SAE - 1
+
+    def decode(self, f):
+        return f @ self.W_dec[: self.d_sae] + self.b_dec
 
 
 class HalfFeatures(Sound):
@@ -290,6 +317,11 @@ class SameName(Relu):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Unregistered(Relu):
+    name = "relu-of-mine"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ComputesInStorage(Relu):
     def encode(self, x):
         return torch.relu((x.to(self.W_enc.dtype) - self.b_dec) @ self.W_enc + self.b_enc)
@@ -302,8 +334,11 @@ def native(cls):
 DICTIONARY_FAULTS = [
     ("contract", NoDecode),
     ("sizes", SizeAsTensor),
+    ("decode-first", EncodeFirst),
     ("shapes", SizesSwapped),
     ("shapes", OneFeatureMore),
+    ("shapes", OneDimension),
+    ("shapes", OneFeatureLess),
     ("dtypes", HalfFeatures),
     ("dtypes", lambda: native(ComputesInStorage)),
     ("device", Meta),
@@ -331,6 +366,7 @@ DICTIONARY_FAULTS = [
     ("directions", DirectionsAlone),
     ("per-input-offset", OffsetOfLastInput),
     ("serialisation", lambda: native(SameName)),
+    ("serialisation", lambda: native(Unregistered)),
 ]
 
 
