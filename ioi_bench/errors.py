@@ -8,6 +8,7 @@
     │   ├── SuiteError            a suite or weight file that cannot be read or does not fit
     │   ├── DictionaryError       a dictionary that breaks its contract (shape, NaN, affinity)
     │   └── TaskError             a prompt or split that cannot be built
+    ├── ConformanceError          a plugin that fails a check of the conformance kit; also an AssertionError
     ├── ModelUnavailableError     weights that are neither local nor reachable
     └── StorageError              the disk refused (permission, space)
 
@@ -20,6 +21,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ConformanceError",
     "DictionaryError",
     "InputError",
     "IoiBenchError",
@@ -76,6 +78,19 @@ class DictionaryError(InputError):
 
 class TaskError(InputError):
     """A prompt, word or split that cannot be built for this tokenizer or task spec."""
+
+
+class ConformanceError(IoiBenchError, AssertionError):
+    """A plugin fails a check of `ioi_bench.testing`.
+
+    Attributes:
+        check: the check's name, such as ``affinity``.
+        subject: what was checked.
+    """
+
+    def __init__(self, message: str, *, check: str, subject: str) -> None:
+        super().__init__(message)
+        self.check, self.subject = check, subject
 
 
 class ModelUnavailableError(IoiBenchError):
