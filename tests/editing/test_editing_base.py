@@ -41,7 +41,7 @@ def test_statistics_are_those_of_the_definition_across_blocks(monkeypatch, input
 
 
 def test_what_is_always_active_names_no_value():
-    """By the plain formula its F1 would be ½ · 2 / (½ + 1) = 2/3 for either half, more than a real but rare feature's."""
+    """By the plain formula its F1 would be 2/3 for either half (precision ½, recall 1): more than a rare feature's."""
     always, rare = torch.full((8, 1), 30.0), torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])[:, None]
     values = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     stats = feature_statistics(torch.cat([always, rare], 1), values, 2)

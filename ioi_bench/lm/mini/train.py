@@ -84,17 +84,17 @@ class MiniRecipe:
     phases: tuple[Phase, ...] = (
         Phase(16, 4, 80, 1_000, 0.95),
         Phase(64, 4, 80, 1_000, 0.95),
-        Phase(216, 4, 1_500, 1_500, 1.0),
-        Phase(216, 4, 1_200, 1_200, 1.0, rate=(1e-3, 0.0), interchange=(0.24, 0.24, 0.26, 0.18, 0.08)),
+        Phase(216, 4, 1_400, 1_400, 1.0, interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
+        Phase(216, 4, 1_400, 1_400, 1.0, rate=(1e-3, 0.0), interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
     )
-    pos_band: tuple[float, float] = (0.25, 0.32)
-    frame_band: tuple[float, float] = (0.5, 0.6)
+    pos_band: tuple[float, float] = (0.28, 0.34)
+    frame_band: tuple[float, float] = (0.5, 0.58)
     axis_limit: float = 0.35
-    band_weight: float = 10.0
-    frame_weight: float = 5.0
+    band_weight: float = 40.0
+    frame_weight: float = 40.0
     axis_weight: float = 10.0
     probe_weight: float = 0.03
-    mover_probe_weight: float = 0.1
+    mover_probe_weight: float = 0.05
 
     @property
     def sha256(self) -> str:
@@ -134,7 +134,7 @@ class _Trainer:
     # -- one step ----------------------------------------------------------------------------------------------------
 
     def _pairs(self, phase: Phase) -> tuple[MiniBatch, MiniBatch]:
-        """Base and source prompts: half share S, a quarter differ in the pattern alone, a quarter are independent."""
+        """Base and source prompts: a quarter share S, a quarter differ in the pattern alone, half are independent."""
         n, generator = self.recipe.batch, self.generator
 
         def pick(size: int) -> Tensor:
@@ -160,7 +160,7 @@ class _Trainer:
         s = other_than(io)
         base_words = words(io, s)
         mode = torch.rand(n, generator=generator)
-        same_s, flipped = mode < 0.5, mode > 0.75
+        same_s, flipped = mode < 0.25, mode > 0.75
         other_io = pick(phase.names)
         other_s = torch.where(same_s, s, other_than(other_io))
         other_io = torch.where(same_s, other_than(s), other_io)
