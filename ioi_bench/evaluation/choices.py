@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.dictionaries.scaled import rescaled
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
@@ -20,6 +21,7 @@ from ioi_bench.plugins.inspection import model_name
 from ioi_bench.plugins.loading import Loaded, load_source
 from ioi_bench.plugins.manager import KINDS, Plugins
 from ioi_bench.plugins.records import (
+    ArchitectureRecord,
     Baseline,
     EditRecord,
     Loader,
@@ -32,7 +34,7 @@ from ioi_bench.plugins.records import (
 from ioi_bench.plugins.sources import open_source
 from ioi_bench.sites import HookPoint
 
-__all__ = ["Choices", "Origin", "choose", "load_track", "read_suite", "to_sqrt_d"]
+__all__ = ["Choices", "Origin", "choose", "load_track", "outsiders", "read_suite", "to_sqrt_d"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,16 @@ class Origin:
 
     source: str | None = None
     loader: str | None = None
-    plugins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen by name. ``plugins`` names what is not ioi-bench's own, for the card."""
+    """What was chosen by name."""
 
     edits: Mapping[str, EditMethod]
     measures: Measures
     baselines: tuple[Baseline, ...]
     reporters: tuple[Reporter, ...]
-    plugins: Mapping[str, str]
 
 
 def choose(plugins: Plugins, methods: Sequence[str], baselines: Sequence[str], reports: Sequence[str]) -> Choices:
@@ -71,17 +71,27 @@ def choose(plugins: Plugins, methods: Sequence[str], baselines: Sequence[str], r
     asked = frozenset(metric.name for metric in metrics if plugins.owner(MetricRecord, metric.name) in plugins.asked)
     found = tuple(plugins.find(Baseline, name) for name in baselines)
     reporters = tuple(plugins.find(Reporter, name) for name in reports)
+    return Choices(edits, Measures(metrics, asked), found, reporters)
+
+
+def outsiders(plugins: Plugins, chosen: Choices, origin: Origin, suite: Suite, model: LanguageModel) -> dict[str, str]:
+    """What took part and is not ioi-bench's own, with the plugin that it comes from: for the card."""
+    native = {one.name for one in suite.dictionaries.values() if isinstance(one, Architecture)}
     used: list[tuple[type[Record], Iterable[str]]] = [
-        (EditRecord, methods),
-        (MetricRecord, [metric.name for metric in metrics]),
-        (Baseline, baselines),
+        (Loader, [origin.loader] if origin.loader else []),
+        (ArchitectureRecord, sorted(native)),
+        (ModelRecord, [model.name]),
+        (EditRecord, chosen.edits),
+        (MetricRecord, [metric.name for metric in chosen.measures.metrics]),
+        (Baseline, [baseline.name for baseline in chosen.baselines]),
     ]
-    owners = {f"{KINDS[kind].word} {name}": plugins.owner(kind, name) for kind, names in used for name in names}
-    return Choices(edits, Measures(metrics, asked), found, reporters, _outsiders(owners, plugins))
-
-
-def _outsiders(owners: Mapping[str, str], plugins: Plugins) -> dict[str, str]:
     origins = {info.name: info.origin for info in plugins.infos}
+    owners = {
+        f"{KINDS[kind].word} {name}": plugins.owner(kind, name)
+        for kind, names in used
+        for name in names
+        if name in plugins.all(kind)
+    }
     return {what: f"{owner} ({origins[owner]})" for what, owner in owners.items() if owner != BUILT_IN}
 
 
@@ -98,9 +108,7 @@ def read_suite(
     if not isinstance(given, Loaded):
         source = given if isinstance(given, Source) else open_source(given)
         given = load_source(source, options, loader, plugins=plugins)
-    name = given.claim.loader.name
-    owners = {f"loader {name}": plugins.owner(Loader, name)}
-    return given.suite, Origin(given.source.origin, name, _outsiders(owners, plugins))
+    return given.suite, Origin(given.source.origin, given.claim.loader.name)
 
 
 def load_track(

@@ -22,7 +22,7 @@ from ioi_bench.evaluation.assemble import Results, assemble, write_results
 from ioi_bench.evaluation.baselines import baseline_row, baseline_suite
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import Card, Made
-from ioi_bench.evaluation.choices import choose, load_track, read_suite, to_sqrt_d
+from ioi_bench.evaluation.choices import choose, load_track, outsiders, read_suite, to_sqrt_d
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
@@ -151,7 +151,7 @@ def evaluate(
         suite_sha256=suite.sha256,
         source=came.source,
         loader=came.loader,
-        plugins={**came.plugins, **chosen.plugins},
+        plugins=outsiders(plugins, chosen, came, suite, model),
         split=split,
         n_prompts=len(judged),
         n_train_prompts=len(train),
