@@ -8,6 +8,7 @@
     │   ├── SuiteError            a suite or weight file that cannot be read or does not fit
     │   ├── DictionaryError       a dictionary that breaks its contract (shape, NaN, affinity)
     │   └── TaskError             a prompt or split that cannot be built
+    ├── HubUnavailableError       the Hub cannot be reached or refuses for now, and the cache does not hold it
     ├── ModelUnavailableError     weights that are neither local nor reachable
     └── StorageError              the disk refused (permission, space)
 
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DictionaryError",
+    "HubUnavailableError",
     "InputError",
     "IoiBenchError",
     "ModelUnavailableError",
@@ -76,6 +78,10 @@ class DictionaryError(InputError):
 
 class TaskError(InputError):
     """A prompt, word or split that cannot be built for this tokenizer or task spec."""
+
+
+class HubUnavailableError(IoiBenchError):
+    """The Hub cannot be reached, refuses for now or broke off, and the cache does not hold what is asked for."""
 
 
 class ModelUnavailableError(IoiBenchError):
