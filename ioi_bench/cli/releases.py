@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +10,14 @@ import typer
 
 from ioi_bench.cli import options
 from ioi_bench.cli.console import out, print_json, say
-from ioi_bench.errors import InputError
+from ioi_bench.errors import HubUnavailableError, InputError, IoiBenchError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ioi_bench.releases import Chosen, Release
 
-__all__ = ["AllKnown", "Layer", "ReleaseName", "Width", "chosen", "releases"]
+__all__ = ["AllKnown", "Layer", "ReleaseName", "Width", "chosen", "releases", "run_each"]
 
 ReleaseName = Annotated[
     str | None, typer.Option("--release", help="A public release by name, instead of PATH: see `ioi-bench releases`.")
@@ -124,3 +125,27 @@ def chosen(path: str | None, name: str | None, layer: int | None, width: int | N
     if layer is None:
         raise InputError(f"--release {name} needs --layer: see `ioi-bench releases {name}`")
     return (release(name, layer, width),)
+
+
+def run_each(everything: Sequence[Chosen], run: Callable[[Chosen], None]) -> None:
+    """One after the other; what fails is said, and the rest goes on. Without an answer from the Hub it ends.
+
+    Raises:
+        HubUnavailableError: what is not cached cannot be fetched now.
+        IoiBenchError: some failed; the message names them.
+    """
+    failed = []
+    for number, one in enumerate(everything, start=1):
+        if len(everything) > 1:
+            say(f"{number} of {len(everything)}: {one.name}")
+        try:
+            run(one)
+        except HubUnavailableError:
+            raise
+        except IoiBenchError as error:
+            if len(everything) == 1:
+                raise
+            say(f"error: {error}", style="red")
+            failed.append(one.name)
+    if failed:
+        raise IoiBenchError(f"{len(failed)} of {len(everything)} failed: {'; '.join(failed)}")

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from ioi_bench.cli import releases as command
-from ioi_bench.errors import InputError, UnknownNameError
+from ioi_bench.errors import HubUnavailableError, InputError, IoiBenchError, SuiteError, UnknownNameError
 from ioi_bench.hub import HubAddress
 from ioi_bench.releases import all_known, release, releases
 
@@ -158,3 +158,38 @@ def test_what_the_options_of_evaluate_choose():
     assert command.chosen("suite/", None, None, None, False) == ()
     assert command.chosen(None, "gpt2-small-res-jb", 8, None, False) == (release("gpt2-small-res-jb", 8),)
     assert command.chosen(None, None, None, None, True) == all_known()
+
+
+def test_one_failure_does_not_stop_the_rest(capsys):
+    everything, done = all_known()[:4], []
+
+    def run(one):
+        if one is everything[1]:
+            raise SuiteError("a broken file")
+        done.append(one)
+
+    with pytest.raises(IoiBenchError, match="1 of 4 failed: gpt2-small-res-jb, layer 1") as caught:
+        command.run_each(everything, run)
+    assert caught.value.exit_code == 1
+    assert done == [everything[0], *everything[2:]]
+    assert "a broken file" in capsys.readouterr().err
+
+
+def test_a_single_failure_is_itself():
+    def run(one):
+        raise SuiteError("a broken file")
+
+    with pytest.raises(SuiteError, match="a broken file"):
+        command.run_each(all_known()[:1], run)
+
+
+def test_without_the_hub_it_ends():
+    asked = []
+
+    def run(one):
+        asked.append(one)
+        raise HubUnavailableError("no answer")
+
+    with pytest.raises(HubUnavailableError):
+        command.run_each(all_known(), run)
+    assert len(asked) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -38,20 +37,30 @@ def hub() -> Hub:
     return Hub(dict(FILES))
 
 
+@pytest.fixture(scope="session")
+def opener():
+    """The process of ``opened.py``."""
+    command = [sys.executable, str(Path(__file__).with_name("opened.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, opener):
     """Open addresses in a process of its own, with a cache of its own: ``run(url, "hf://…")``."""
 
     def run(url, *addresses, home=None, **environment):
         home = home or tmp_path / "hf"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
         settings = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
-        command = [sys.executable, str(Path(__file__).with_name("opened.py")), *addresses]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False, env={**kept, **settings, **environment}
-        )
-        assert done.returncode == 0, done.stderr
-        return [SimpleNamespace(**result, stderr=done.stderr) for result in json.loads(done.stdout)]
+        result = tmp_path / "result.json"
+        request = {"environment": {**settings, **environment}, "addresses": addresses, "result": str(result)}
+        opener.stdin.write(json.dumps(request) + "\n")
+        opener.stdin.flush()
+        status = opener.stdout.readline()
+        stderr = result.with_suffix(".stderr").read_text()
+        assert status == "0\n", stderr
+        return [SimpleNamespace(**opened, stderr=stderr) for opened in json.loads(result.read_text())]
 
     return run
 

@@ -134,6 +134,15 @@ def test_a_file_comes_with_the_json_that_continues_its_name(run, hub):
     assert source.origin == f"hf://org/repo@{COMMIT}/heads/L1_v5.pt"
 
 
+def test_names_as_the_public_releases_have_them(run, hub):
+    hub.files |= {"group_24576:v1/cfg.json": b"{}", "L0_l11.80e+00_v9.pt": b"w", "L0_l11.80e+00_v9_cfg.json": b"{}"}
+    with serve(hub):
+        folder, file = run(hub.url, "hf://org/repo/group_24576:v1", "hf://org/repo/L0_l11.80e+00_v9.pt")
+    assert folder.files == ["cfg.json"]
+    assert file.files == ["L0_l11.80e+00_v9.pt", "L0_l11.80e+00_v9_cfg.json"]
+    assert file.origin == f"hf://org/repo@{COMMIT}/L0_l11.80e+00_v9.pt"
+
+
 def test_a_file_alone_is_given_as_a_local_one_is(run, hub):
     with serve(hub):
         (source,) = run(hub.url, "hf://org/repo/saes/layer_9/" + WEIGHTS)
