@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.plugins.records import LoadOptions
@@ -39,14 +40,15 @@ class Published:
         hook: where it reads.
         d_sae: its number of features.
         path: the sub-folder, or the file, in the repository.
-        scale: the factor on its inputs, where the release gives one apart from the files.
+        norm_factor: the factor on its inputs, where the release gives one apart from the files: a setting of the
+            loader ``saelens``, which refuses it where the files do not ask for one.
     """
 
     layer: int
     hook: HookPoint
     d_sae: int
     path: str
-    scale: float | None = None
+    norm_factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class Release:
 
     def choose(self, published: Published) -> Chosen:
         """What opens and loads one of `dictionaries`."""
-        options = LoadOptions(hook=published.hook, model=_MODEL, scale=published.scale)
+        factor = published.norm_factor
+        settings = {} if factor is None else {"norm-factor": repr(factor)}
+        options = LoadOptions(hook=published.hook, model=_MODEL, settings=MappingProxyType(settings))
         return Chosen(self, published, f"hf://{self.repo}/{published.path}", options)
 
 

@@ -77,9 +77,10 @@ def test_by_name_and_layer(name, layer, width, uri, hook):
     assert (chosen.uri, str(chosen.options.hook)) == (uri, hook)
 
 
-def test_the_factor_of_mlp_tm_is_on_the_inputs():
-    assert release("gpt2-small-mlp-tm", 11).options.scale == pytest.approx(0.2851548652550073)
-    assert release("gpt2-small-res-jb", 11).options.scale is None
+def test_the_factors_of_mlp_tm_reach_the_loader():
+    """It is SAELens's number, as text for the loader's setting of that name."""
+    assert dict(release("gpt2-small-mlp-tm", 11).options.settings) == {"norm-factor": "0.2851548652550073"}
+    assert not release("gpt2-small-res-jb", 11).options.settings
 
 
 def test_heads_are_read_all_together_with_their_width():
@@ -112,7 +113,7 @@ def test_the_table_is_that_of_saelens():
         theirs = listed[chosen.release.name]
         assert theirs["repo_id"] == chosen.release.repo
         row = next(row for row in theirs["saes"] if row["path"] == chosen.published.path)
-        assert row.get("norm_scaling_factor") == chosen.published.scale
+        assert row.get("norm_scaling_factor") == chosen.published.norm_factor
 
 
 def test_the_command_lists_them(cli):
