@@ -9,6 +9,8 @@ import loopback
 import pytest
 from loopback import COMMIT, serve
 
+from ioi_bench.dictionaries.suite import load_suite
+
 FOLDER = "hf://org/repo/saes/layer_8"
 WEIGHTS = "sae_weights.safetensors"
 
@@ -132,6 +134,14 @@ def test_a_file_comes_with_the_json_that_continues_its_name(run, hub):
         assert hub.fetched() == ["heads/L1_v5.pt", "heads/L1_v5_cfg.json"]
     assert source.files == ["L1_v5.pt", "L1_v5_cfg.json"]
     assert source.origin == f"hf://org/repo@{COMMIT}/heads/L1_v5.pt"
+
+
+def test_a_suite_on_the_hub_is_the_suite_on_the_disk(run, hub):
+    folder = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk"
+    hub.files |= {f"topk/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    with serve(hub):
+        (source,) = run(hub.url, "hf://org/repo/topk")
+    assert load_suite(source.path).sha256 == load_suite(folder).sha256
 
 
 def test_names_as_the_public_releases_have_them(run, hub):
