@@ -10,6 +10,7 @@
     │   ├── PluginError           a plugin that cannot be imported or breaks its hook's contract; it is named
     │   └── TaskError             a prompt or split that cannot be built
     ├── ConformanceError          a plugin that fails a check of the conformance kit; also an AssertionError
+    ├── HubUnavailableError       the Hub cannot be reached or refuses for now, and the cache does not hold it
     ├── ModelUnavailableError     weights that are neither local nor reachable
     └── StorageError              the disk refused (permission, space)
 
@@ -24,6 +25,7 @@ from collections.abc import Iterable
 __all__ = [
     "ConformanceError",
     "DictionaryError",
+    "HubUnavailableError",
     "InputError",
     "IoiBenchError",
     "ModelUnavailableError",
@@ -97,6 +99,10 @@ class ConformanceError(IoiBenchError, AssertionError):
     def __init__(self, message: str, *, check: str, subject: str) -> None:
         super().__init__(message)
         self.check, self.subject = check, subject
+
+
+class HubUnavailableError(IoiBenchError):
+    """The Hub cannot be reached, refuses for now or broke off, and the cache does not hold what is asked for."""
 
 
 class ModelUnavailableError(IoiBenchError):
