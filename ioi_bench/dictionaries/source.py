@@ -6,7 +6,9 @@ are measured before they are read, ``.pt`` files are read with ``weights_only=Tr
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -142,8 +144,12 @@ class Source:
         self._refuse_large(name, sum(_n_bytes(info) for info in self.tensors(name).values()))
         return safetensors.torch.load_file(self.file(name))
 
-    def pt(self, name: str) -> Any:
+    def pt(self, name: str, *, lazy: bool = False) -> Any:
         """What ``torch.save`` wrote, read with ``weights_only=True``: tensors and plain values, never code.
+
+        Args:
+            name: one of `files`.
+            lazy: leave the tensors on the disk until they are used: to look at names and shapes.
 
         Raises:
             SuiteError: missing, damaged, too large, or a pickle that wants to run code; the message names what.
@@ -152,14 +158,21 @@ class Source:
         with storage_errors("read", file):
             self._refuse_large(name, _unpacked(file))
             try:
-                return torch.load(file, map_location="cpu", weights_only=True)
-            except (OSError, MemoryError):
-                raise
+                mapped = lazy and zipfile.is_zipfile(file)  # torch maps only the layout that it writes since 1.6
+                return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
             except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError, … by damage
+                refused = (
+                    isinstance(error, OSError) and error.errno != errno.EINVAL
+                )  # EINVAL: it sought before the start
+                if refused or isinstance(error, MemoryError):
+                    raise
                 reason = str(error).replace("\n", " ")
-                wants = "Unsupported" in reason or "GLOBAL" in reason or "weights_only" in reason.lower()
-                said = "wants to run code, which is never done" if wants else "is damaged or was not written by torch"
-                raise SuiteError(f"{name!r} in {self.origin!r} {said}: {reason[:300]}") from error
+                asked = re.search(r"GLOBAL ([\w.]+)", reason)
+                if asked:  # torch's own advice is to load it all the same
+                    said = f"is a pickle that wants to run code ({asked[1]}), which is never done: give tensors alone"
+                else:
+                    said = f"is damaged or was not written by torch.save ({reason[:200]}): fetch it again"
+                raise SuiteError(f"{name!r} in {self.origin!r} {said}") from error
 
     def npz(self, name: str) -> dict[str, Tensor]:
         """All arrays of a ``.npz`` file, read without pickles.
@@ -177,6 +190,29 @@ class Source:
                     return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
             except (ValueError, TypeError, zipfile.BadZipFile, EOFError, KeyError) as error:
                 raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error
+
+    def npz_tensors(self, name: str) -> dict[str, TensorInfo]:
+        """Names, shapes and types of the arrays in a ``.npz`` file; nothing of them is read.
+
+        Raises:
+            SuiteError: missing or damaged.
+        """
+        import numpy as np
+
+        file, found = self.file(name), {}
+        with storage_errors("read", file):
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    for entry in archive.namelist():
+                        with archive.open(entry) as array:
+                            old = np.lib.format.read_magic(array) == (1, 0)
+                            read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                            shape, _, dtype = read(array)
+                        kind = f"{dtype.kind}{8 * dtype.itemsize}".upper()
+                        found[entry.removesuffix(".npy")] = TensorInfo(shape, kind)
+            except (ValueError, zipfile.BadZipFile, EOFError) as error:
+                raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error
+        return found
 
     def _refuse_large(self, name: str, n_bytes: int) -> None:
         if n_bytes > MAX_TENSOR_BYTES:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import Architecture
+from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture
 from ioi_bench.dictionary import Dictionary, affine_decoder
 from ioi_bench.errors import InputError, SuiteError
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
@@ -81,7 +81,19 @@ class Suite:
         cls, name: str, model: str, hook: HookPoint, dictionary: Dictionary, metadata: Mapping[str, Any] | None = None
     ) -> Suite:
         """One dictionary of a hook point, at every role there."""
-        return cls(name, model, {hook.at(role): dictionary for role in Role}, metadata=metadata or {})
+        return cls.at_hooks(name, model, {hook: dictionary}, metadata)
+
+    @classmethod
+    def at_hooks(
+        cls,
+        name: str,
+        model: str,
+        dictionaries: Mapping[HookPoint, Dictionary],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Suite:
+        """Dictionaries of hook points, each at every role there."""
+        sites = {hook.at(role): dictionary for hook, dictionary in dictionaries.items() for role in Role}
+        return cls(name, model, sites, metadata=metadata or {})
 
     @property
     def hooks(self) -> tuple[HookPoint, ...]:
@@ -169,7 +181,7 @@ def require_native(site: Site, dictionary: Dictionary) -> Architecture:
     if not isinstance(dictionary, Architecture):
         raise InputError(
             f"{site}: {type(dictionary).__name__} is not a built-in architecture, so it has no native form on disk; "
-            "copy its weights into one (relu, gated, topk, skyline)"
+            f"copy its weights into one ({', '.join(ARCHITECTURES)})"
         )
     return dictionary
 

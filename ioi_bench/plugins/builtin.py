@@ -40,6 +40,7 @@ IOI_BENCH_API = API_VERSION
 _ARCHITECTURES = {
     "relu": "the vanilla SAE: one layer and a ReLU",
     "gated": "which features are active and how strongly are decided apart",
+    "jumprelu": "a ReLU that starts at a threshold of each feature's own",
     "topk": "the k largest pre-activations",
     "skyline": "the supervised codes with a linear encoder: one active feature a block",
 }

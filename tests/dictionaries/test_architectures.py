@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ioi_bench.dictionaries.architectures import ARCHITECTURES, Gated, Relu, Skyline, TopK, architecture
+from ioi_bench.dictionaries.architectures import ARCHITECTURES, Gated, JumpRelu, Relu, Skyline, TopK, architecture
 from ioi_bench.dictionaries.architectures.topk import keep_top_k
 from ioi_bench.dictionary import Dictionary, affine_decoder
 from ioi_bench.errors import DictionaryError, UnknownNameError
@@ -16,6 +16,8 @@ def build(name, *, seed=0, dtype=torch.float32, **changes):
     generator = torch.Generator().manual_seed(seed)
     cls = ARCHITECTURES[name]
     tensors = {n: torch.randn(s, generator=generator).to(dtype) for n, s in cls.shapes(D_IN, D_SAE).items()}
+    if "threshold" in tensors:
+        tensors["threshold"] = tensors["threshold"].abs()
     return cls(**{**tensors, "scale": 1.7, **EXTRA.get(name, {}), **changes})
 
 
@@ -67,6 +69,19 @@ def test_gated_shuts_the_gate_and_scales_the_magnitude_apart():
     assert sae.encode(torch.tensor([[1.0, 1.0], [-1.0, 3.0]])).tolist() == [[2.0, 0.0], [0.0, 3.0]]
 
 
+def test_jumprelu_by_hand():
+    eye, zero = torch.eye(2), torch.zeros(2)
+    sae = JumpRelu(W_enc=eye, b_enc=torch.tensor([0.0, 1.0]), threshold=torch.tensor([1.0, 0.5]), W_dec=eye, b_dec=zero)
+    x = torch.tensor([[1.0, 0.0], [1.5, -0.5], [-3.0, -3.0]])  # at the threshold is not above it
+    assert sae.encode(x).tolist() == [[0.0, 1.0], [1.5, 0.0], [0.0, 0.0]]
+
+
+def test_jumprelu_without_thresholds_is_relu():
+    jump = build("jumprelu", threshold=torch.zeros(D_SAE))
+    parameters = {name: getattr(jump, name) for name in Relu.axes}
+    assert torch.equal(jump.encode(inputs()), Relu(**parameters, scale=1.7).encode(inputs()))
+
+
 def test_topk_keeps_at_most_k_and_breaks_ties_downwards():
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(0, 4, (500, 16), generator=generator).float()  # full of ties
@@ -107,6 +122,7 @@ def test_skyline_has_one_active_feature_a_block():
         ("gated", {"r_mag": torch.full((D_SAE,), float("nan"))}, "r_mag has 12 NaN or Inf"),
         ("relu", {"b_dec": torch.zeros(D_IN, dtype=torch.int64)}, "b_dec is torch.int64, expected floating point"),
         ("relu", {"scale": 0.0}, "scale is 0.0, expected a positive number"),
+        ("jumprelu", {"threshold": torch.full((D_SAE,), -1.0)}, "12 thresholds are negative, expected 0 or more"),
         ("topk", {"k": 0}, "k is 0, expected 1 to d_sae = 12"),
         ("topk", {"k": 13}, "k is 13"),
         ("skyline", {"block_sizes": (5, 5)}, "expected positive sizes that add up to d_sae = 12"),

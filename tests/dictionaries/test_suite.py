@@ -18,7 +18,7 @@ from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameEr
 from ioi_bench.sites import Site
 
 SETTINGS = {"topk": {"k": 2}, "skyline": {"block_sizes": (4, 2)}}
-NAMES = ("z.4.0@end", "q.2.1@end", "k.2.1@io", "v.1.3@s2")
+NAMES = ("z.4.0@end", "q.2.1@end", "k.2.1@io", "v.1.3@s2", "z.0.2@s1")
 SHA = "ab" * 32
 
 
@@ -26,6 +26,8 @@ def dictionary(name, *, d_in=3, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     cls = ARCHITECTURES[name]
     tensors = {n: torch.randn(s, generator=generator).to(dtype) for n, s in cls.shapes(d_in, 6).items()}
+    if "threshold" in tensors:
+        tensors["threshold"] = tensors["threshold"].abs()
     return cls(**tensors, scale=0.1 + 1 / 3, **SETTINGS.get(name, {}))
 
 

@@ -7,15 +7,16 @@ from types import MappingProxyType
 
 from ioi_bench.dictionaries.architectures.base import Architecture
 from ioi_bench.dictionaries.architectures.gated import Gated
+from ioi_bench.dictionaries.architectures.jumprelu import JumpRelu
 from ioi_bench.dictionaries.architectures.relu import Relu
 from ioi_bench.dictionaries.architectures.skyline import Skyline
 from ioi_bench.dictionaries.architectures.topk import TopK
 from ioi_bench.errors import UnknownNameError
 
-__all__ = ["ARCHITECTURES", "Architecture", "Gated", "Relu", "Skyline", "TopK", "architecture"]
+__all__ = ["ARCHITECTURES", "Architecture", "Gated", "JumpRelu", "Relu", "Skyline", "TopK", "architecture"]
 
 ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
-    {cls.name: cls for cls in (Relu, Gated, TopK, Skyline)}
+    {cls.name: cls for cls in (Relu, Gated, TopK, Skyline, JumpRelu)}
 )
 
 
