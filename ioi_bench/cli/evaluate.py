@@ -47,6 +47,12 @@ def evaluate(
     folder: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the card; by default runs/SUITE-HASH.")
     ] = None,
+    cross_site: Annotated[
+        bool, typer.Option("--cross-site", help="Score a residual-stream dictionary on the circuit's q, k and v.")
+    ] = False,
+    no_preflight: Annotated[
+        bool, typer.Option("--no-preflight", help="Score even where the inputs seem to be of another kind.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Score dictionaries: how well editing its features does what editing the prompt would.
@@ -89,6 +95,8 @@ def evaluate(
             device=options.device_name(device),
             batch_size=batch_size,
             seed=seed,
+            preflight=not no_preflight,
+            cross_site=cross_site,
             cache_dir=cache_folder(),
             out=target,
             progress=told,

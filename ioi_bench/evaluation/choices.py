@@ -12,9 +12,11 @@ from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.editing import EditMethod
 from ioi_bench.errors import InputError, UnknownNameError
+from ioi_bench.evaluation.cross_site import cross_site_track
+from ioi_bench.evaluation.hooks import suites_by_hook, track_of
 from ioi_bench.evaluation.inputs import Inputs
 from ioi_bench.evaluation.measures import Measures
-from ioi_bench.lm.circuit import Circuit, load_circuit
+from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.lm.model import LanguageModel, load_model
 from ioi_bench.plugins.discovery import BUILT_IN
 from ioi_bench.plugins.inspection import model_name
@@ -100,27 +102,42 @@ def read_suite(
 ) -> tuple[Suite, Origin]:
     """The suite, and what the card says of where it came from.
 
+    Of a suite with dictionaries at several hook points, ``options.hook`` chooses one.
+
     Raises:
         SuiteError, InputError, PluginError: as `load_source`.
     """
     if isinstance(given, Suite):
-        return given, Origin()
+        return _chosen(given, options.hook), Origin()
     if not isinstance(given, Loaded):
         source = given if isinstance(given, Source) else open_source(given)
         given = load_source(source, options, loader, plugins=plugins)
-    return given.suite, Origin(given.source.origin, given.claim.loader.name)
+    return _chosen(given.suite, options.hook), Origin(given.source.origin, given.claim.loader.name)
+
+
+def _chosen(suite: Suite, hook: HookPoint | None) -> Suite:
+    if hook is None or len(suite.hooks) == 1 or hook not in suite.hooks:
+        return suite
+    return suites_by_hook(suite)[hook]
 
 
 def load_track(
     model: LanguageModel | str | Path | None,
-    circuit: Circuit | str | Path | None,
+    circuit: Circuit | HookPoint | str | Path | None,
     device: str,
     plugins: Plugins,
     suite: Suite,
+    *,
+    cross_site: bool = False,
 ) -> tuple[LanguageModel, Circuit]:
-    """The model, by default the one that the suite names, and its circuit; ``gpt2``'s for a directory.
+    """The model, by default the one that the suite names, and the track.
+
+    By default the model's circuit (``gpt2``'s for a directory), or the track of the suite's own hook point where the
+    suite has nothing in that circuit; a `HookPoint` asks for its own. ``cross_site`` takes the circuit's part that
+    stream dictionaries are projected to.
 
     Raises:
+        SuiteError: several hook points, none of them in the circuit.
         UnknownNameError: no model or circuit of that name.
         InputError, ModelUnavailableError: as `load_model` and `load_circuit`.
     """
@@ -135,9 +152,17 @@ def load_track(
             raise UnknownNameError("model", name, models)
         else:
             model = load_model(model, device)
-    if circuit is None:
-        return model, models[name].circuit() if name in models else load_circuit("gpt2")
-    return model, circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
+    if circuit is None or isinstance(circuit, HookPoint):
+        own = models[name].circuit() if name in models else load_circuit("gpt2")
+        if cross_site:
+            if circuit is not None:
+                raise InputError(f"cross-site scores on the heads of a circuit, not at the hook point {circuit}")
+            return model, cross_site_track(own)
+        if circuit is None:
+            return model, track_of(suite, own, model.name)
+        return model, hook_circuit(model.name, circuit, own.task)
+    circuit = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
+    return model, cross_site_track(circuit) if cross_site else circuit
 
 
 def to_sqrt_d(suite: Suite, inputs: Inputs) -> Suite:
