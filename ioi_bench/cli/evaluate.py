@@ -24,7 +24,7 @@ __all__ = ["evaluate"]
 def evaluate(
     path: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH]", help="A file or folder in any format that a loader knows, or hf://org/repo."),
+        typer.Argument(metavar="PATH", help="A file or folder in any format that a loader knows, or hf://org/repo."),
     ] = None,
     model: Annotated[
         str | None,
