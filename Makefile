@@ -15,8 +15,8 @@ help: ## what can be made
 
 setup: $(STAMP) ## build .venv with everything in it
 
-# The plugins of this repository: separate packages, which need nothing beyond what ioi-bench has.
-PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+# The loaders of this repository: separate packages, which need nothing beyond what ioi-bench has. The template is left out.
+PLUGINS := $(filter-out plugins/ioi-bench-example/,$(sort $(dir $(wildcard plugins/*/pyproject.toml))))
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv

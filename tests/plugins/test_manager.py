@@ -179,7 +179,7 @@ def test_a_loader_may_ask_for_the_architectures_of_other_plugins(plugin_file):
             return [Loader("knows-" + "-".join(architectures), "x", lambda s, o: None, lambda s, o: None)]
     """
     plugins = Plugins.load([plugin_file(code)], packages=False)
-    assert "knows-gated-relu-skyline-topk" in plugins.all(Loader)
+    assert "knows-gated-jumprelu-relu-skyline-topk" in plugins.all(Loader)
 
 
 def test_a_file_that_is_not_there_has_near_misses(plugin_file):
