@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+REAL := .venv/.real-libraries
 
 # What the shell around make sets must not reach into .venv.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS PIP_USER PIP_TARGET PIP_REQUIRE_VIRTUALENV
@@ -14,8 +15,8 @@ help: ## what can be made
 
 setup: $(STAMP) ## build .venv with everything in it
 
-# The plugins of this repository: separate packages, which need nothing beyond what ioi-bench has.
-PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+# The loaders of this repository: separate packages, which need nothing beyond what ioi-bench has. The template is left out.
+PLUGINS := $(filter-out plugins/ioi-bench-example/,$(sort $(dir $(wildcard plugins/*/pyproject.toml))))
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
@@ -26,7 +27,12 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 demo: $(STAMP) ## score a shipped SAE suite on the shipped model (the first time a few minutes, most of it set-up)
 	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk --prompts 1000
 
-test: $(STAMP) ## lint, types, the floors, every test, coverage
+# Whose own files the loaders are tested against; nothing but the tests needs them.
+$(REAL): $(STAMP) plugins/real-libraries.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r plugins/real-libraries.txt
+	@touch $@
+
+test: $(STAMP) $(REAL) ## lint, types, the floors, every test, coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

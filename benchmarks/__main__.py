@@ -1,7 +1,8 @@
 """``python -m benchmarks [NAME …]``: every benchmark, as ratios against a direct formulation in the same process.
 
 A benchmark is a module of this folder with ``run() -> list[dict]``; each record has ``name``, ``ratio`` and ``goal``
-(the least ratio that is good enough), and may have ``unit`` and more figures. Results go to ``latest.json``, with the
+(the least ratio that is good enough; None where arithmetic sets a bound that the record names), and may have ``unit``
+and more figures. Results go to ``latest.json``, with the
 versions that made them and without a date, so that a rerun on the same machine changes only what changed.
 """
 
@@ -28,9 +29,16 @@ def modules() -> list[str]:
 
 def record(found: dict[str, Any]) -> dict[str, Any]:
     """The record as it is stored: rounded, and with whether the goal is met."""
-    met = found["ratio"] >= found["goal"]
+    met = None if found["goal"] is None else bool(found["ratio"] >= found["goal"])
     rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in found.items()}
-    return {"unit": "×", **rounded, "met": bool(met)}
+    return {"unit": "×", **rounded, "met": met}
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """The goal and whether it is met, or the bound."""
+    if found["goal"] is None:
+        return f"no goal: bounded by {found['bound']:g}{found['unit']}"
+    return f"goal {found['goal']:g}{found['unit']}, {'met' if found['met'] else 'MISSED'}"
 
 
 def machine() -> dict[str, Any]:
@@ -53,12 +61,11 @@ def main(names: list[str]) -> int:
         for found in importlib.import_module(f"benchmarks.{name}").run():
             results.append(record(found))
             last = results[-1]
-            verdict = "met" if last["met"] else "MISSED"
-            print(f"  {last['name']}: {last['ratio']:g}{last['unit']} (goal {last['goal']:g}{last['unit']}, {verdict})")
+            print(f"  {last['name']}: {last['ratio']:g}{last['unit']} ({verdict(last)})")
     if not names:  # a part of the benchmarks does not overwrite the whole
         text = json.dumps({"results": results, "versions": machine()}, indent=1, ensure_ascii=False)
         (HERE / "latest.json").write_text(text + "\n", encoding="utf-8")
-    return 0 if all(result["met"] for result in results) else 1
+    return 0 if all(result["met"] is not False for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ __all__ = ["capture_split"]
 
 _VERSION = 1
 _SHARD = 1000
+_OPENING = 3
 
 
 def capture_split(
@@ -67,12 +68,13 @@ def capture_split(
         shard = None if cache_dir is None else _Shard(cache_dir, model.sha256, tokens)
         rows = {site: values[start:stop] for site, values in found.items()}
         missing = [site for site, values in rows.items() if shard is None or not shard.read(site, values)]
+        alike = tokens.tokens[:, :_OPENING].unique(dim=0, return_inverse=True)[1].argsort(stable=True)
         for at in range(0, len(tokens) if missing else 0, batch_size):
-            batch = tokens.slice(at, at + batch_size)
-            for site, values in model.capture(batch, missing).items():
-                rows[site][at : at + len(batch)] = values
+            some = alike[at : at + batch_size]  # prompts that begin alike share that part of the run
+            for site, values in model.capture(tokens.take(some), missing).items():
+                rows[site][some] = values.cpu()
             if progress is not None:
-                progress(start + at + len(batch), len(prompts))
+                progress(start + at + len(some), len(prompts))
         if shard is not None and not _kept(shard, {site: rows[site] for site in missing}):
             cache_dir = None
         if progress is not None:

@@ -6,19 +6,29 @@ A third party gives ``encode`` and ``decode``; everything else is derived from `
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ioi_bench.errors import DictionaryError
 
-__all__ = ["AffineDecoder", "Dictionary", "PerInputOffset", "affine_decoder", "check_affine", "encode_in_blocks"]
+__all__ = [
+    "AffineDecoder",
+    "Dictionary",
+    "PerInputOffset",
+    "affine_decoder",
+    "check_affine",
+    "encode_in_blocks",
+    "encoded_blocks",
+]
 
 _AFFINITY_TOLERANCE = 1e-3
 _PROBE_BLOCK = 1024
+_BLOCK_ELEMENTS = 1 << 24  # of [prompt, d_sae]: 64 MB, of which an encoder may need a few
 
 
 @runtime_checkable
@@ -72,9 +82,9 @@ class AffineDecoder:
 def _probe(dictionary: Dictionary) -> AffineDecoder:
     zero = torch.zeros(1, dictionary.d_sae)
     offset = dictionary.decode(zero)[0]
-    rows = []
-    for start in range(0, dictionary.d_sae, _PROBE_BLOCK):
-        size = min(_PROBE_BLOCK, dictionary.d_sae - start)
+    rows, step = [], min(_PROBE_BLOCK, max(1, _BLOCK_ELEMENTS // dictionary.d_sae))
+    for start in range(0, dictionary.d_sae, step):
+        size = min(step, dictionary.d_sae - start)
         block = torch.zeros(size, dictionary.d_sae)
         block[torch.arange(size), torch.arange(start, start + size)] = 1.0
         rows.append(dictionary.decode(block) - offset)
@@ -122,25 +132,40 @@ def affine_decoder(dictionary: Dictionary, *, seed: int = 0) -> AffineDecoder:
 
 
 @torch.no_grad()
-def encode_in_blocks(
+def encoded_blocks(
     dictionary: Dictionary, x: Float[Tensor, "prompt d_in"], block: int = 4096
-) -> Float[Tensor, "prompt d_sae"]:
-    """Encode many inputs with bounded memory.
+) -> Iterator[Float[Tensor, "prompt d_sae"]]:
+    """Encode some inputs after the others: at most ``block``, and fewer where the dictionary is wide.
+
+    A dictionary that reads elsewhere than it writes says so by ``d_read``, the width of what it reads.
 
     Raises:
         DictionaryError: the features have the wrong shape or are not finite.
     """
-    if x.shape[1] != dictionary.d_in:
-        raise DictionaryError(
-            f"the activations have {x.shape[1]} dimensions, the dictionary expects d_in = {dictionary.d_in}"
-        )
-    parts = []
-    for start in range(0, len(x), block):
-        part = dictionary.encode(x[start : start + block])
-        expected = (len(x[start : start + block]), dictionary.d_sae)
+    width = getattr(dictionary, "d_read", dictionary.d_in)
+    if x.shape[1] != width:
+        raise DictionaryError(f"the activations have {x.shape[1]} dimensions, the dictionary expects d_in = {width}")
+    step = min(block, max(1, _BLOCK_ELEMENTS // dictionary.d_sae))
+    for start in range(0, len(x), step):
+        part = dictionary.encode(x[start : start + step])
+        expected = (len(x[start : start + step]), dictionary.d_sae)
         if tuple(part.shape) != expected:
             raise DictionaryError(f"encode returned shape {tuple(part.shape)}, expected [prompt, d_sae] = {expected}")
         if not part.isfinite().all():
             raise DictionaryError("encode returned NaN or Inf: check the weights and the input scale")
-        parts.append(part.float())
-    return torch.cat(parts)
+        yield part.float()
+
+
+def encode_in_blocks(
+    dictionary: Dictionary,
+    x: Float[Tensor, "prompt d_in"],
+    block: int = 4096,
+    features: Int64[Tensor, " feature"] | None = None,
+) -> Float[Tensor, "prompt d_sae"]:
+    """Encode many inputs with bounded memory; only some of the features are kept where ``features`` names them.
+
+    Raises:
+        DictionaryError: the features have the wrong shape or are not finite.
+    """
+    blocks = encoded_blocks(dictionary, x, block)
+    return torch.cat([part if features is None else part[:, features] for part in blocks])

@@ -9,6 +9,8 @@
     │   ├── DictionaryError       a dictionary that breaks its contract (shape, NaN, affinity)
     │   ├── PluginError           a plugin that cannot be imported or breaks its hook's contract; it is named
     │   └── TaskError             a prompt or split that cannot be built
+    ├── ConformanceError          a plugin that fails a check of the conformance kit; also an AssertionError
+    ├── HubUnavailableError       the Hub cannot be reached or refuses for now, and the cache does not hold it
     ├── ModelUnavailableError     weights that are neither local nor reachable
     └── StorageError              the disk refused (permission, space)
 
@@ -21,7 +23,9 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ConformanceError",
     "DictionaryError",
+    "HubUnavailableError",
     "InputError",
     "IoiBenchError",
     "ModelUnavailableError",
@@ -82,6 +86,23 @@ class PluginError(InputError):
 
 class TaskError(InputError):
     """A prompt, word or split that cannot be built for this tokenizer or task spec."""
+
+
+class ConformanceError(IoiBenchError, AssertionError):
+    """A plugin fails a check of `ioi_bench.testing`.
+
+    Attributes:
+        check: the check's name, such as ``affinity``.
+        subject: what was checked.
+    """
+
+    def __init__(self, message: str, *, check: str, subject: str) -> None:
+        super().__init__(message)
+        self.check, self.subject = check, subject
+
+
+class HubUnavailableError(IoiBenchError):
+    """The Hub cannot be reached, refuses for now or broke off, and the cache does not hold what is asked for."""
 
 
 class ModelUnavailableError(IoiBenchError):

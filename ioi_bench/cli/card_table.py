@@ -154,8 +154,8 @@ def _baselines(card: Card) -> Table:
     table.add_column("baseline", no_wrap=True)
     for method in card.headline:
         table.add_column(method, justify="right", no_wrap=True)
-    rows = {card.made.suite: card.headline, **{row.name: row.headline for row in card.baselines}}
-    for name, headline in rows.items():
+    rows = [(card.made.suite, card.headline), *((row.name, row.headline) for row in card.baselines)]
+    for name, headline in rows:
         table.add_row(name, *(figure(headline[method].score) for method in card.headline))
     return table
 

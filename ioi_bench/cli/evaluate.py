@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ioi_bench.cli import options
 from ioi_bench.cli.console import cache_folder, out, progress, say
+from ioi_bench.cli.releases import AllKnown, Layer, ReleaseName, Width, chosen, run_each
+
+if TYPE_CHECKING:
+    from ioi_bench.evaluation.card import Card
+    from ioi_bench.plugins.records import LoadOptions
+    from ioi_bench.releases import Chosen
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder in any format that a loader knows.")],
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", help="A file or folder in any format that a loader knows, or hf://org/repo."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -47,6 +57,16 @@ def evaluate(
     folder: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the card; by default runs/SUITE-HASH.")
     ] = None,
+    cross_site: Annotated[
+        bool, typer.Option("--cross-site", help="Score a residual-stream dictionary on the circuit's q, k and v.")
+    ] = False,
+    no_preflight: Annotated[
+        bool, typer.Option("--no-preflight", help="Score even where the inputs seem to be of another kind.")
+    ] = False,
+    release: ReleaseName = None,
+    layer: Layer = None,
+    width: Width = None,
+    all_known: AllKnown = False,
     json: options.Json = False,
 ) -> None:
     """Score dictionaries: how well editing its features does what editing the prompt would.
@@ -61,46 +81,68 @@ def evaluate(
       ioi-bench evaluate my_saes/ --methods exchange --budgets 1,2,4 --out runs/mine
       ioi-bench evaluate my_saes/ --baseline pca --baseline neurons --report markdown
       ioi-bench evaluate my_sae.safetensors --plugin my_sae.py --hook "blocks.1.attn.hook_z[0]"
+      ioi-bench evaluate hf://org/repo/sub/folder
+      ioi-bench evaluate --release gpt2-small-res-jb --layer 8
+      ioi-bench evaluate --all-known --prompts 500 --out runs/known
       ioi-bench evaluate my_saes/ --json | jq .headline
     """
-    from ioi_bench.cli.card_table import print_card
     from ioi_bench.evaluation.evaluate import evaluate as run
     from ioi_bench.plugins.loading import load_source
     from ioi_bench.plugins.sources import open_source
 
     plugins = options.load_plugins(plugin)
     given = options.load_options(hook=hook, arch=arch, model=model, scale=scale, settings=settings)
-    loaded = load_source(open_source(path), given, loader, plugins=plugins)
-    suite = loaded.suite
-    target = folder or Path("runs") / f"{_file_name(suite.name)}-{suite.sha256[:8]}"
-    with progress() as told:
-        card = run(
-            loaded,
-            options=given,
-            model=model,
-            split=split,
-            prompts=prompts,
-            train_prompts=train_prompts,
-            budgets=options.numbers("--budgets", budgets),
-            methods=options.words(methods),
-            baselines=baseline or (),
-            reports=report or (),
-            plugins=plugins,
-            device=options.device_name(device),
-            batch_size=batch_size,
-            seed=seed,
-            cache_dir=cache_folder(),
-            out=target,
-            progress=told,
-        )
+
+    def one(address: str, own: LoadOptions, by: str | None, target: Path | None) -> None:
+        with progress() as told:
+            loaded = load_source(open_source(address, told), own, by, plugins=plugins)
+            target = target or Path("runs") / f"{_file_name(loaded.suite.name)}-{loaded.suite.sha256[:8]}"
+            card = run(
+                loaded,
+                options=own,
+                model=model or own.model,
+                split=split,
+                prompts=prompts,
+                train_prompts=train_prompts,
+                budgets=options.numbers("--budgets", budgets),
+                methods=options.words(methods),
+                baselines=baseline or (),
+                reports=report or (),
+                plugins=plugins,
+                device=options.device_name(device),
+                batch_size=batch_size,
+                seed=seed,
+                preflight=not no_preflight,
+                cross_site=cross_site,
+                cache_dir=cache_folder(),
+                out=target,
+                progress=told,
+            )
+        _show(card, target, report or (), json=json)
+
+    def known(found: Chosen) -> None:
+        own = found.options.overridden(given)
+        target = folder / _file_name(found.name) if folder is not None and all_known else folder
+        one(found.uri, own, loader or found.release.loader, target)
+
+    every = chosen(path, release, layer, width, all_known)
+    if path is not None:
+        one(path, given, loader, folder)
+    else:
+        run_each(every, known)
+
+
+def _show(card: Card, target: Path, reports: Sequence[str], *, json: bool) -> None:
+    from ioi_bench.cli.card_table import print_card
+
     if json:
         typer.echo(card.model_dump_json(indent=1))
     else:
         print_card(card, out())
     for warning in card.warnings:
         say(f"warning: {warning.message}", style="yellow")
-    reports = "".join(f", report-{name}" for name in report or ())
-    say(f"wrote {target}/: card.json, prompts.parquet, card.png, card.svg{reports}")
+    written = "".join(f", report-{name}" for name in reports)
+    say(f"wrote {target}/: card.json, prompts.parquet, card.png, card.svg{written}")
 
 
 def _file_name(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import out, print_json
+from ioi_bench.cli.console import out, print_json, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,9 @@ _SHOWN = 4
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A file or a folder that holds dictionaries.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A file, a folder or hf://org/repo that holds dictionaries.")
+    ],
     loader: options.Loader = None,
     hook: options.Hook = None,
     arch: options.Arch = None,
@@ -39,6 +41,7 @@ def inspect(
     Examples:
       ioi-bench inspect reference_saes/ioi-mini/topk
       ioi-bench inspect my_sae.safetensors --hook blocks.8.hook_resid_pre
+      ioi-bench inspect hf://org/repo/sub/folder
       ioi-bench inspect my_saes/ --plugin my_sae.py --json
     """
     from ioi_bench.plugins.inspection import inspect_source
@@ -46,7 +49,9 @@ def inspect(
 
     plugins = options.load_plugins(plugin)
     given = options.load_options(hook=hook, arch=arch, model=model, settings=settings)
-    found = inspect_source(open_source(path), given, loader, plugins=plugins)
+    with progress() as told:
+        source = open_source(path, told)
+    found = inspect_source(source, given, loader, plugins=plugins)
     if json:
         print_json(_record(found))
         return

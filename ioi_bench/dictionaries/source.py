@@ -44,15 +44,20 @@ class Source:
         path: where it lies on this machine.
         origin: what it is called in messages and on the card: the path as given, or ``hf://org/repo@commit/folder``.
         revision: the commit, for what came from a Hub.
+        names: the files that count, where others may lie beside them (a cache holds what was asked for before); by
+            default all.
     """
 
     path: Path
     origin: str
     revision: str | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files, relative, with ``/``; that of the file alone for a single one."""
+        if self.names is not None:
+            return tuple(sorted(self.names))
         with storage_errors("read", self.path):
             if self.path.is_file():
                 return (self.path.name,)
@@ -76,7 +81,7 @@ class Source:
         if rooted or ".." in PureWindowsPath(name).parts:
             raise SuiteError(f"{name!r} leaves the folder {self.origin!r}: name a file inside it")
         found = self.path / name
-        if not found.is_file():
+        if not found.is_file() or (self.names is not None and name not in self.names):
             raise SuiteError(f"{self.origin!r} has no file {name!r}: it holds {', '.join(self.files[:5]) or 'nothing'}")
         return found
 

@@ -219,7 +219,7 @@ def _weight_paths(folder: Path, names: list[str]) -> Iterator[Path]:
     for name in names:
         file = folder / name
         rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
-        if rooted or ".." in PureWindowsPath(name).parts or not file.resolve().is_relative_to(folder.resolve()):
+        if rooted or ".." in PureWindowsPath(name).parts or not _stays_inside(file, folder):
             raise SuiteError(
                 f"weights {name!r} in {HEADER_FILE} leave the folder {str(folder)!r}: list real files inside it, by "
                 "relative paths without '..' or links to the outside"
@@ -228,6 +228,16 @@ def _weight_paths(folder: Path, names: list[str]) -> Iterator[Path]:
             raise SuiteError(f"weights {name!r} in {HEADER_FILE} do not exist in {str(folder)!r}")
         _refuse_pickle(file)
         yield file
+
+
+def _stays_inside(file: Path, folder: Path) -> bool:
+    """Whether a file is really there, or is a link that the Hub's cache made.
+
+    That cache keeps ``models--org--repo/snapshots/COMMIT/…`` as links to ``models--org--repo/blobs/…``.
+    """
+    real, home = file.resolve(), folder.resolve()
+    repository = next((parent.parent for parent in home.parents if parent.name == "snapshots"), None)
+    return real.is_relative_to(home) or (repository is not None and real.is_relative_to(repository / "blobs"))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class FeatureStatistics:
     """What the features of a dictionary do on the train split; all that `aware` and `universal` may know.
 
     Attributes:
-        f1: F1 of {feature active} against {the attribute has this value}, in [0, 1].
+        f1: F1 of {feature active} against {the attribute has this value}, in [0, 1]; 0 where it is always active.
         conditional_mean: mean activation given the value, zeros included; 0 for a value that train does not contain.
         mean: mean activation over all train prompts.
     """
@@ -57,8 +57,9 @@ def feature_statistics(
 ) -> FeatureStatistics:
     """Count and average train features by the value of an attribute.
 
-    A feature is active iff it is not 0 (METHOD §4). Sums are kept in double precision; memory beyond the
-    result is bounded, whatever the number of prompts.
+    A feature is active iff it is not 0 (METHOD §4). One that is active on every prompt tells no value from another: its
+    F1 counts as 0, so that a constant feature is never taken for one that means something. Sums are kept in double
+    precision; memory beyond the result is bounded, whatever the number of prompts.
 
     Args:
         features: train features, in the dictionary's units.
@@ -74,16 +75,19 @@ def feature_statistics(
             "and [prompt] with at least one prompt"
         )
     _check_values("values", values, n_values)
-    sums = torch.zeros(n_values, features.shape[1], dtype=torch.float64, device=features.device)
-    hits = torch.zeros_like(sums)
+    size = n_values * features.shape[1]
+    sums, hits = torch.zeros(2, size, dtype=torch.float64, device=features.device)
     block = max(1, _STATISTICS_ELEMENTS // max(1, features.shape[1]))
     for start in range(0, len(features), block):
         part, value = features[start : start + block], values[start : start + block]
-        sums.index_add_(0, value, part.double())
-        hits.index_add_(0, value, (part != 0).double())
-    prompts = torch.bincount(values, minlength=n_values).double()[:, None]
+        row, column = part.nonzero(as_tuple=True)
+        cell = value[row] * features.shape[1] + column
+        sums += torch.bincount(cell, part[row, column].double(), minlength=size)
+        hits += torch.bincount(cell, minlength=size)
+    sums, hits = (x.view(n_values, -1) for x in (sums, hits))
+    prompts, active = torch.bincount(values, minlength=n_values).double()[:, None], hits.sum(0)
     # F1 = 2·TP / (prompts of the value + prompts where active); both empty means nothing was named: 0
-    f1 = 2 * hits / (prompts + hits.sum(0)).clamp(min=1)
+    f1 = 2 * hits / (prompts + active).clamp(min=1) * (active < len(features))
     mean = sums.sum(0) / len(features)
     return FeatureStatistics(*(x.to(features.dtype) for x in (f1, sums / prompts.clamp(min=1), mean)))
 

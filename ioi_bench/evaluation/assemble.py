@@ -109,7 +109,7 @@ def _warnings(results: Results, made: Made, cells: list[CardCell]) -> Iterator[C
             code="missing-sites",
             message=f"no dictionary for {_listed(results.missing)}: random ones stand there, and score about 0",
         )
-    dead = {site: 1 - codes.fires.double().mean().item() for site, codes in own.items()}
+    dead = {site: codes.dead_share for site, codes in own.items()}
     if many := [site for site, share in dead.items() if share > _DEAD_SHARE_WARNED]:
         yield CardWarning(
             code="dead-features",

@@ -9,15 +9,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ioi_bench.dictionaries.narrow import narrowed
 from ioi_bench.dictionaries.nulls import FeatureUse
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import AffineDecoder, Dictionary, PerInputOffset, affine_decoder, encode_in_blocks
 from ioi_bench.editing import FeatureStatistics, feature_statistics
+from ioi_bench.evaluation.sparse import SparseStatistics, active_features, kept_features, wide_statistics
 from ioi_bench.sites import Site
 
-__all__ = ["Encoder", "SiteCodes", "Values", "dictionary_codes", "oracle_codes"]
+__all__ = ["Encoder", "SiteCodes", "SiteInputs", "Values", "dictionary_codes", "oracle_codes"]
 
-_NORM_PROMPTS = 2048
+_NORM_PROMPTS, _WIDE_NORM_PROMPTS = 2048, 128
 
 Values = Mapping[str, Tensor]
 """Per edit (``io``, ``pos+s``, …) the index of its attributes' joint value in each prompt."""
@@ -26,9 +28,15 @@ Encoder = Callable[[Tensor, Values], Tensor]
 """Features of activations. Dictionaries read the activations alone; the skyline's oracle reads the values alone."""
 
 
+_WIDE = 4096
+"""Wider dictionaries keep active features only, and their statistics sparse; all others are held whole."""
+
+
 @dataclass(frozen=True)
 class SiteCodes:
     """Encoder, decoder and train statistics at one site.
+
+    Of a wide dictionary, ``d_sae`` is here the number of features that are kept (`ioi_bench.evaluation.sparse`).
 
     Attributes:
         decoder: directions and offset.
@@ -40,38 +48,70 @@ class SiteCodes:
         use: what matched nulls share with it.
         train_mean: train mean of the activation.
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
+        n_features: all features, also those that were not kept.
+        reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
     """
 
     decoder: AffineDecoder
     encode: Encoder
     reconstruct: Callable[[Tensor, Tensor], Tensor]
-    train: Mapping[str, FeatureStatistics]
+    train: Mapping[str, FeatureStatistics | SparseStatistics]
     mean: Float[Tensor, " d_sae"]
     fires: Bool[Tensor, " d_sae"]
     use: FeatureUse
     train_mean: Float[Tensor, " d_in"]
-    norm_ratio: float = 1.0
+    norm_ratio: float
+    n_features: int
+    reads: Site | None = None
+
+    def statistics(self, edit: str) -> FeatureStatistics:
+        """The statistics against the values of an edit, as edits read them."""
+        found = self.train[edit]
+        return found.dense() if isinstance(found, SparseStatistics) else found
+
+    @property
+    def dead_share(self) -> float:
+        """Share of all features that no train prompt activates."""
+        return 1 - int(self.fires.sum()) / self.n_features
+
+
+@dataclass(frozen=True)
+class SiteInputs:
+    """What a dictionary is shown at a site.
+
+    Attributes:
+        train: train activations that the encoder reads.
+        at_site: train activations that the decoder reconstructs: the same, unless the dictionary reads elsewhere.
+        judged: what the encoder will read in the prompts that are judged, in any order.
+        reads: where it reads, if elsewhere.
+    """
+
+    train: Float[Tensor, "prompt d_in"]
+    at_site: Float[Tensor, "prompt d_in"]
+    judged: tuple[Float[Tensor, "prompt d_in"], ...] = ()
+    reads: Site | None = None
 
 
 def dictionary_codes(
-    dictionary: Dictionary, activations: Float[Tensor, "prompt d_in"], values: Values, n_values: Mapping[str, int]
+    dictionary: Dictionary, shown: SiteInputs, values: Values, n_values: Mapping[str, int], *, rounds: int
 ) -> SiteCodes:
     """Encode the train activations at the site once, and take all statistics from that (METHOD §5).
+
+    Args:
+        dictionary: in the model's units.
+        shown: activations.
+        values, n_values: the attribute values of the train prompts, by edit.
+        rounds: the largest budget: so many features that do nothing stay within an edit's reach.
 
     Raises:
         DictionaryError: it breaks its contract: shapes, NaN, a decoder that is not affine.
     """
+    if dictionary.d_sae > _WIDE:
+        return _wide_codes(dictionary, shown, values, n_values, rounds)
     decoder = affine_decoder(dictionary)
-    f = encode_in_blocks(dictionary, activations)
+    f = encode_in_blocks(dictionary, shown.train)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
-
-    @torch.no_grad()
-    def reconstruct(x: Tensor, f: Tensor) -> Tensor:
-        if isinstance(dictionary, PerInputOffset):
-            return f @ decoder.directions + dictionary.offset_for(x)
-        return decoder(f)
-
-    some = activations[:_NORM_PROMPTS]
+    reconstruct = _reconstruct(dictionary, decoder)
     return SiteCodes(
         decoder=decoder,
         encode=lambda x, _: encode_in_blocks(dictionary, x),
@@ -80,9 +120,60 @@ def dictionary_codes(
         mean=next(iter(train.values())).mean,
         fires=(f != 0).any(0),
         use=_use(f, decoder),
-        train_mean=activations.mean(0),
-        norm_ratio=float(reconstruct(some, f[:_NORM_PROMPTS]).norm(dim=1).mean() / some.norm(dim=1).mean()),
+        train_mean=shown.at_site.mean(0),
+        norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
+        n_features=dictionary.d_sae,
+        reads=shown.reads,
     )
+
+
+def _wide_codes(
+    dictionary: Dictionary, shown: SiteInputs, values: Values, n_values: Mapping[str, int], rounds: int
+) -> SiteCodes:
+    """The same in bounded memory: active features only."""
+    active = active_features(dictionary, shown.train)
+    kept = kept_features(dictionary, active, shown.judged, rounds)
+    found = wide_statistics(active, kept, values, n_values)
+    whole = affine_decoder(dictionary)
+    decoder = AffineDecoder(whole.directions[kept], whole.offset)
+    del whole, active
+    fewer = narrowed(dictionary, kept)
+    reconstruct = _reconstruct(dictionary, decoder)
+
+    def encode(x: Tensor, _: Values | None = None) -> Tensor:
+        return encode_in_blocks(dictionary, x, features=kept) if fewer is None else encode_in_blocks(fewer, x)
+
+    counts, n = found.counts, len(shown.train)
+    varies = (counts > 0) & ((counts < n) | found.varies)
+    return SiteCodes(
+        decoder=decoder,
+        encode=encode,
+        reconstruct=reconstruct,
+        train=found.train,
+        mean=next(iter(found.train.values())).mean,
+        fires=counts > 0,
+        use=FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1)),
+        train_mean=shown.at_site.mean(0),
+        norm_ratio=_norm_ratio(shown, reconstruct, encode(shown.train[:_WIDE_NORM_PROMPTS])),
+        n_features=dictionary.d_sae,
+        reads=shown.reads,
+    )
+
+
+def _reconstruct(dictionary: Dictionary, decoder: AffineDecoder) -> Callable[[Tensor, Tensor], Tensor]:
+    if not isinstance(dictionary, PerInputOffset):
+        return lambda _, f: decoder(f)
+
+    @torch.no_grad()
+    def reconstruct(x: Tensor, f: Tensor) -> Tensor:
+        return f @ decoder.directions + dictionary.offset_for(x)
+
+    return reconstruct
+
+
+def _norm_ratio(shown: SiteInputs, reconstruct: Callable[[Tensor, Tensor], Tensor], f: Tensor) -> float:
+    norm = reconstruct(shown.train[: len(f)], f).norm(dim=1).mean()
+    return float(norm / shown.at_site[: len(f)].norm(dim=1).mean())
 
 
 def oracle_codes(
@@ -104,7 +195,7 @@ def oracle_codes(
         def reconstruct(_: Tensor, f: Tensor) -> Tensor:
             return own.decoder(f)
 
-        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean)
+        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean, 1.0, own.d_sae)
 
     return {kind: {site: of(own) for site, own in codes.items()} for kind, codes in kinds.items()}
 

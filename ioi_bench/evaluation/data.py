@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -105,12 +105,15 @@ class SplitData:
     base_values: Values
     target_values: Mapping[str, Values]
     names: Mapping[str, Int64[Tensor, "prompt name"]]
+    sources: Mapping[Site, Site] = field(default_factory=dict)
+    """Where the dictionaries of some sites read instead of at their own."""
 
     def __len__(self) -> int:
         return len(self.split)
 
     def batch(self, cell: Cell, sites: Sequence[Site], rows: slice) -> CellBatch:
         """Some prompts of a cell."""
+        sources = {site: self.sources[site] for site in sites if site in self.sources}
         return CellBatch(
             edit=cell.edit,
             a_s={site: self.base[site][rows] for site in sites},
@@ -118,6 +121,8 @@ class SplitData:
             base={edit: index[rows] for edit, index in self.base_values.items()},
             target={edit: index[rows] for edit, index in self.target_values[cell.edit].items()},
             names=self.names[cell.edit][rows],
+            read_s={site: self.base[source][rows] for site, source in sources.items()},
+            read_t={site: self.counterfactual[cell.edit][source][rows] for site, source in sources.items()},
         )
 
 
@@ -151,26 +156,37 @@ class Capture:
         return {site: torch.cat([part[site] for part in parts]) for site in sites}
 
 
-def read_train(capture: Capture, circuit: Circuit, cells: Sequence[Cell], train: Split) -> TrainData:
-    """Capture the train split at all sites of the cells."""
+def _with_sources(sites: Iterable[Site], sources: Mapping[Site, Site]) -> set[Site]:
+    return {place for site in sites for place in (site, sources.get(site, site))}
+
+
+def read_train(
+    capture: Capture, circuit: Circuit, cells: Sequence[Cell], train: Split, sources: Mapping[Site, Site]
+) -> TrainData:
+    """Capture the train split at all sites of the cells, and where their dictionaries read."""
     values, sizes = values_of(train.spec, train.prompts, cells)
-    sites = sorted({site for cell in cells for site in circuit.cross_sections[cell.cross_section].sites})
+    every = (site for cell in cells for site in circuit.cross_sections[cell.cross_section].sites)
+    sites = sorted(_with_sources(every, sources), key=str)
     return TrainData(capture(train.spec, train.prompts, sites, "train activations"), values, sizes)
 
 
-def read_split(capture: Capture, circuit: Circuit, cells: Sequence[Cell], split: Split) -> SplitData:
+def read_split(
+    capture: Capture, circuit: Circuit, cells: Sequence[Cell], split: Split, sources: Mapping[Site, Site]
+) -> SplitData:
     """Capture a split and the counterfactuals that the cells need, each at the sites of its cells."""
     spec, tokenizer = split.spec, capture.model.tokenizer
     needed: dict[tuple[str, ...], set[Site]] = {}
     for cell in cells:
-        needed.setdefault(cell.attributes, set()).update(circuit.cross_sections[cell.cross_section].sites)
-    everywhere = sorted(set().union(*needed.values()))
+        needed.setdefault(cell.attributes, set()).update(
+            _with_sources(circuit.cross_sections[cell.cross_section].sites, sources)
+        )
+    everywhere = sorted(set().union(*needed.values()), key=str)
     name_token = name_tokens(spec.names, tokenizer)
     base_values, _ = values_of(spec, split.prompts, cells)
     counterfactual, values, names = {}, {}, {}
     for attributes, sites in needed.items():
         edit, prompts = "+".join(attributes), split.counterfactual(attributes)
-        counterfactual[edit] = capture(spec, prompts, sorted(sites), f"{edit} counterfactuals")
+        counterfactual[edit] = capture(spec, prompts, sorted(sites, key=str), f"{edit} counterfactuals")
         values[edit], _ = values_of(spec, prompts, cells)
         named = (base_values["io"], base_values["s"], values[edit]["io"], values[edit]["s"])
         names[edit] = torch.stack([name_token[index] for index in named], 1)
@@ -182,4 +198,5 @@ def read_split(capture: Capture, circuit: Circuit, cells: Sequence[Cell], split:
         base_values=base_values,
         target_values=values,
         names=names,
+        sources=sources,
     )

@@ -22,11 +22,14 @@ from ioi_bench.evaluation.assemble import Results, assemble, write_results
 from ioi_bench.evaluation.baselines import baseline_row, baseline_suite
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import Card, Made
-from ioi_bench.evaluation.choices import choose, load_track, read_suite, to_sqrt_d
+from ioi_bench.evaluation.choices import choose, load_track, outsiders, read_suite, to_sqrt_d
 from ioi_bench.evaluation.codes import SiteCodes
+from ioi_bench.evaluation.cross_site import projected
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
 from ioi_bench.evaluation.measures import Measures
+from ioi_bench.evaluation.preflight import preflight as run_preflight
+from ioi_bench.evaluation.preflight import require_readable
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
@@ -38,7 +41,7 @@ from ioi_bench.plugins.loading import SQRT_D, Loaded
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions
 from ioi_bench.plugins.reporters import write_report
-from ioi_bench.sites import Cell, Site
+from ioi_bench.sites import Cell, HookPoint, Site
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
@@ -52,7 +55,7 @@ def evaluate(
     options: LoadOptions | None = None,
     loader: str | None = None,
     model: LanguageModel | str | Path | None = None,
-    circuit: Circuit | str | Path | None = None,
+    circuit: Circuit | HookPoint | str | Path | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     split: str = "test",
     prompts: int | None = None,
@@ -65,6 +68,8 @@ def evaluate(
     device: str = "cpu",
     batch_size: int = 512,
     seed: int = 0,
+    preflight: bool = True,
+    cross_site: bool = False,
     cache_dir: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
@@ -76,7 +81,8 @@ def evaluate(
         options: what a source does not say itself: hook, architecture, scale, settings of the loader.
         loader: which loader reads the source; by default the one that knows it.
         model: a loaded model, the name of one, or a directory; by default the one that the suite names.
-        circuit: a circuit, or what `load_circuit` takes; by default the model's own, ``gpt2`` for a directory.
+        circuit: a circuit, or what `load_circuit` takes, or a hook point for its single-hook cells; by default the
+            model's own (``gpt2``'s for a directory), and for a suite of one hook point outside it that hook's.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         split: the prompts that are edited; F1 rankings and means always come from train.
         prompts: only the first so many.
@@ -89,6 +95,8 @@ def evaluate(
         device: where the model runs; dictionaries run on the CPU.
         batch_size: prompts at once; changes memory and time, not results.
         seed: of bootstrap and random dictionaries.
+        preflight: stop where the dictionaries plainly read inputs of another kind (`ioi_bench.evaluation.preflight`).
+        cross_site: judge dictionaries of the stream on the circuit's q, k and v, through the heads' own maps.
         cache_dir: where captures are kept; ``None`` keeps none.
         out: a folder for ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``.
         progress: called as ``progress(what, done, total)``.
@@ -108,18 +116,25 @@ def evaluate(
         plugins, options = plugins or Plugins.load(), options or LoadOptions()
         chosen = choose(plugins, methods, baselines, reports)
         suite, came = read_suite(suite, options, loader, plugins)
-        model, circuit = load_track(options.model if model is None else model, circuit, device, plugins, suite)
+        model, circuit = load_track(
+            options.model if model is None else model, circuit, device, plugins, suite, cross_site=cross_site
+        )
         check_fits(suite, model, model.sha256)
         judged, train = (split_of(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
     folder = None if out is None else _writable(Path(out))
+    sources = projected(suite, model, circuit)[1] if cross_site else {}
+    if preflight:
+        with clock("preflight"):
+            require_readable(run_preflight(suite, model, train, sqrt_d=options.scale == SQRT_D))
     with clock("activations and skyline"):
         capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
-        inputs = gather(capture, circuit, judged, train)
+        inputs = gather(capture, circuit, judged, train, sources=sources)
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
     with clock("ranking"):
         frozen = circuit.ranked if ranking is None else ranking
         ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
     suite = to_sqrt_d(suite, inputs) if options.scale == SQRT_D else suite
+    placed = projected(suite, model, circuit)[0] if cross_site else suite
     scored = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
 
     def judge(one: Suite, told: Progress) -> Results:
@@ -139,7 +154,7 @@ def evaluate(
             tables = run_study(study, batch_size, told)
         return Results(study, tables, boot, ranked, missing, bool(frozen))
 
-    results = judge(suite, tell)
+    results = judge(placed, tell)
     made = Made(
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
@@ -151,7 +166,7 @@ def evaluate(
         suite_sha256=suite.sha256,
         source=came.source,
         loader=came.loader,
-        plugins={**came.plugins, **chosen.plugins},
+        plugins=outsiders(plugins, chosen, came, suite, model),
         split=split,
         n_prompts=len(judged),
         n_train_prompts=len(train),
@@ -251,9 +266,9 @@ def make_study(
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        codes = inputs.codes(site, dictionary, inputs.cells)
+        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1])
         seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
-        nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored) for one in seeds]
+        nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
         with lock:
             done += 1
             progress("train statistics", done, len(sites))

@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.dictionaries.supervised import INDEPENDENT, CodesFitter, Layout
+from ioi_bench.dictionaries.cross_site import CrossSite
 from ioi_bench.dictionary import Dictionary
-from ioi_bench.evaluation.codes import SiteCodes, dictionary_codes, oracle_codes
-from ioi_bench.evaluation.data import Capture, SplitData, TrainData, attribute_values, read_split, read_train
+from ioi_bench.evaluation.codes import SiteCodes, SiteInputs, dictionary_codes, oracle_codes
+from ioi_bench.evaluation.data import Capture, SplitData, TrainData, read_split, read_train
+from ioi_bench.evaluation.shipped import fit_codes, fitted_codes, read_skylines
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
 __all__ = ["Inputs", "gather", "null_seed"]
-
-_FIT_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -52,32 +52,49 @@ class Inputs:
         """All sites of some cells."""
         return tuple(sorted({site for cell in cells for site in self.sites[cell.cross_section]}))
 
-    def codes(self, site: Site, dictionary: Dictionary, cells: Iterable[Cell]) -> SiteCodes:
+    def codes(self, site: Site, dictionary: Dictionary, cells: Iterable[Cell], rounds: int) -> SiteCodes:
         """A dictionary at a site with its train statistics, for the edits that these cells make there.
+
+        ``rounds`` is the largest budget of these edits.
 
         Raises:
             DictionaryError: it breaks its contract.
         """
         here = {cell.edit: self.train.n_values[cell.edit] for cell in cells if site in self.sites[cell.cross_section]}
-        return dictionary_codes(dictionary, self.train.activations[site], self.train.values, here)
+        reads = self.data.sources[site] if isinstance(dictionary, CrossSite) else None
+        source, at_site = reads or site, self.train.activations[site]
+        judged = (self.data.base[source], *(self.data.counterfactual[edit][source] for edit in here))
+        shown = SiteInputs(self.train.activations[source], at_site, judged, reads)
+        return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds)
 
     def train_at(self, site: Site) -> Float[Tensor, "prompt d_in"]:
         """Train activations."""
         return self.train.activations[site]
 
 
-def gather(capture: Capture, circuit: Circuit, split: Split, train: Split, *, mse: bool = True) -> Inputs:
-    """Capture all activations and fit the skylines (METHOD §3)."""
+def gather(
+    capture: Capture,
+    circuit: Circuit,
+    split: Split,
+    train: Split,
+    *,
+    mse: bool = True,
+    sources: Mapping[Site, Site] = MappingProxyType({}),
+) -> Inputs:
+    """Capture all activations and fit the skylines (METHOD §3).
+
+    ``sources`` says of sites whose dictionaries read elsewhere, where: activations are captured there too.
+    """
     cells = tuple(dict.fromkeys((*circuit.headline, *circuit.further)))
-    read = read_train(capture, circuit, cells, train)
-    fitter = CodesFitter(Layout(attribute_values(train.spec), INDEPENDENT))
-    for start in range(0, len(train), _FIT_BATCH):
-        rows = slice(start, start + _FIT_BATCH)
-        labels = {edit: values[rows] for edit, values in read.values.items()}
-        fitter.update({site: values[rows] for site, values in read.activations.items()}, labels)
-    kinds = {"skyline": fitter.mean_codes()} | ({"skyline-mse": fitter.mse_codes()} if mse else {})
+    read = read_train(capture, circuit, cells, train, sources)
+    kinds = read_skylines(capture.model, train, set(read.activations)) or fitted_codes(
+        fit_codes(train, read.activations)
+    )
+    if not mse:
+        kinds = {"skyline": kinds["skyline"]}
     skylines = oracle_codes(kinds, read.values, read.n_values)
-    return Inputs(capture.model, circuit, cells, read_split(capture, circuit, cells, split), read, skylines)
+    data = read_split(capture, circuit, cells, split, sources)
+    return Inputs(capture.model, circuit, cells, data, read, skylines)
 
 
 def null_seed(*what: object) -> int:

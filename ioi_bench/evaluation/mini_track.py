@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ioi_bench.atomic import write_file
-from ioi_bench.evaluation.data import Progress, silent
+from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.ranking import rank_track
+from ioi_bench.evaluation.shipped import fit_codes, write_skylines
 from ioi_bench.lm.circuit import Circuit, write_circuit
 from ioi_bench.lm.mini.export import mini_circuit, write_model
 from ioi_bench.lm.mini.measure import measure_interchange, measure_task
@@ -30,8 +31,9 @@ A small GPT-2 ({n_layers} layers, {n_heads} heads, d_model {d_model}) over a wor
 It does one thing, indirect-object identification, and was trained to do it by a designated circuit:
 interchange-intervention training (Geiger et al. 2022) with the strict form's loss on all other sites (InterpBench,
 Gupta et al. 2024). Duplicate-token heads at S2 are to write which of the two names S is, S-inhibition heads to carry
-that to END, name movers to move the other name. How far that holds is measured below: `least` is the single
-other site whose interchange changes most answers, and should be near 1.
+that to END, name movers to move the other name; the heads of a stage share its work. How far that holds is measured
+below: `one head` is the answers that stay when one head of the stage is held at its mean, `least` the other site whose
+interchange changes most answers.
 
 Made by `ioi-bench model train-mini` (seed {seed}, recipe {recipe}); prompts are drawn from the spec `ioi-v1-mini`'s
 words and templates, so a training prompt can equal one of a split. Weights under Apache-2.0.
@@ -77,6 +79,9 @@ def freeze_track(folder: Path, recipe: MiniRecipe, progress: Progress | None = N
     effects |= measure_interchange(model, progress=lambda done, total: tell("interchange", done, total))
     rounded = {name: {key: round(value, 4) for key, value in row.items()} for name, row in effects.items()}
     circuit = mini_circuit(rounded)
+    train = split_of(circuit, "train")
+    activations = Capture(model, 512, None, tell)(train.spec, train.prompts, circuit.sites, "train activations")
+    write_skylines(folder, fit_codes(train, activations), model, train)
     circuit = replace(circuit, ranked=rank_track(model, circuit, progress=progress))
     write_circuit(
         circuit,

@@ -23,10 +23,12 @@ __all__ = ["rank_cells", "rank_track"]
 
 def rank_cells(inputs: Inputs, boot: Bootstrap, *, batch_size: int, progress: Progress) -> dict[Cell, RankedCell]:
     """Apply METHOD §7's rule to the headline cells: the skyline's gain, and the standard null's S (mean of 3 seeds)."""
-    cells = inputs.circuit.headline
+    cells, rounds = inputs.circuit.headline, SCORED_BUDGETS[-1]
     nulls = tuple(
         {
-            site: inputs.codes(site, standard_null(inputs.train_at(site), null_seed("standard", i, site)), cells)
+            site: inputs.codes(
+                site, standard_null(inputs.train_at(site), null_seed("standard", i, site)), cells, rounds
+            )
             for site in inputs.sites_of(cells)
         }
         for i in range(NULL_SEEDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,6 +74,7 @@ class CellBatch:
         a_s, a_t: activations at the cell's sites on the base prompts and on their counterfactuals.
         base, target: attribute values of both.
         names: tokens of the base's IO and S and of the counterfactual's IO and S.
+        read_s, read_t: of sites whose dictionaries read elsewhere, the activations there.
     """
 
     edit: str
@@ -82,6 +83,8 @@ class CellBatch:
     base: Values
     target: Values
     names: Int64[Tensor, "prompt name"]
+    read_s: Activations = field(default_factory=dict)
+    read_t: Activations = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,9 @@ class _SitePair:
 
 def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     a_s, a_t = batch.a_s[site], batch.a_t[site]
-    f_s, f_t = codes.encode(a_s, batch.base), codes.encode(a_t, batch.target)
-    train = codes.train[batch.edit]
+    x_s, x_t = (a_s, a_t) if codes.reads is None else (batch.read_s[site], batch.read_t[site])
+    f_s, f_t = codes.encode(x_s, batch.base), codes.encode(x_t, batch.target)
+    train = codes.statistics(batch.edit)
     inputs = EditInputs(codes.decoder, a_s, a_t, f_s, f_t, batch.base[batch.edit], batch.target[batch.edit], train)
     directions = codes.decoder.directions
     return _SitePair(inputs, *(feature_weights(f, directions, codes.mean) for f in (f_s, f_t)))
@@ -242,8 +246,9 @@ def faithfulness_runs(
     mean, sae, without, parts = {}, {}, {}, []
     for site, a in batch.a_s.items():
         at = codes[site]
-        f = at.encode(a, batch.base)
-        reconstruction = at.reconstruct(a, f)
+        x = a if at.reads is None else batch.read_s[site]
+        f = at.encode(x, batch.base)
+        reconstruction = at.reconstruct(x, f)
         stats = code_statistics(f, reconstruction, a, at.train_mean, at.fires)
         parts.append(torch.stack([stats.active, stats.residual, stats.variance], -1))
         mean[site], sae[site] = at.train_mean.expand_as(a), reconstruction

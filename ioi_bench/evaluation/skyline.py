@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from ioi_bench.activations import capture_split
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.dictionaries.supervised import INDEPENDENT, CodesFitter, Layout, codes_metadata, index_labels
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import EditFigures, Figure
-from ioi_bench.evaluation.data import Capture, Progress, attribute_values, silent, split_of
+from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import gather
 from ioi_bench.evaluation.score import HEADLINE_METHOD
+from ioi_bench.evaluation.shipped import fit_codes, skyline_suite
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.evaluation.summary import NO_EDIT, cell_draws, edit_figures
-from ioi_bench.sites import ATTRIBUTES, Cell
+from ioi_bench.sites import Cell
 
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
@@ -27,8 +27,6 @@ __all__ = ["KINDS", "SkylineCell", "export_skyline", "skyline"]
 
 KINDS = {"mean": "skyline", "mse": "skyline-mse"}
 """The codes, and under which name a study runs them."""
-
-_FIT_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -114,14 +112,5 @@ def export_skyline(
         cache_dir=None if cache_dir is None else Path(cache_dir),
         progress=lambda done, total: tell("train activations", done, total),
     )
-    values = attribute_values(train.spec)
-    labels = index_labels(values, {name: [prompt.value((name,)) for prompt in train.prompts] for name in ATTRIBUTES})
-    fitter = CodesFitter(Layout(values, INDEPENDENT))
-    for start in range(0, len(train), _FIT_BATCH):
-        rows = slice(start, start + _FIT_BATCH)
-        batch = {site: found[rows].cpu() for site, found in activations.items()}
-        fitter.update(batch, {name: index[rows] for name, index in labels.items()})
-    codes = fitter.mean_codes()
-    metadata = {"kind": "skyline-encoded", "spec_sha256": train.spec.sha256, "train_prompts": len(train)}
-    metadata |= codes_metadata(next(iter(codes.values())))
-    return Suite("skyline-encoded", model.name, fitter.skylines(codes), model.sha256, metadata)
+    fitter = fit_codes(train, activations)
+    return skyline_suite("skyline-encoded", fitter.mean_codes(), fitter, model, train)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CellTable", "FaithfulTable", "Key", "Study", "Tables", "run_study"]
 
+_FEATURES_AT_ONCE = 1 << 22  # of [prompt, d_sae], of which an edit holds some ten at once
+
 Key = tuple[str, int]
 """A method and a budget; ``("no-edit", 0)`` and ``("skyline", 1)`` come first in every table."""
 
@@ -109,7 +111,13 @@ class Tables:
 
 
 def run_study(study: Study, batch_size: int, progress: Progress) -> Tables:
-    """Run all batches; memory is bounded by the batch, whatever the number of prompts."""
+    """Run all batches; memory is bounded by the batch, whatever the number of prompts.
+
+    Batches are smaller where the dictionaries keep many features.
+    """
+    every = [codes for by_site in (study.suite, *study.nulls) for codes in by_site.values()]
+    widest = max((len(codes.decoder.directions) for codes in every), default=1)
+    batch_size = min(batch_size, max(1, _FEATURES_AT_ONCE // widest))
     first_layer = min(site.layer for sites in study.sites.values() for site in sites)
     done, lock, stop = 0, Lock(), Event()
 

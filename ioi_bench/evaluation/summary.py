@@ -207,7 +207,7 @@ def faithfulness(table: FaithfulTable, codes: Sequence[SiteCodes], boot: Bootstr
     run = dict(zip(FAITHFUL, boot.mean(table.runs).unbind(1), strict=True))
     active, residual, variance = boot.mean(table.parts).unbind(-1)
     recovered = ld_recovered(run["ld_sae"], run["ld_mean"], run["ld_clean"])
-    dead = torch.stack([1 - site.fires.double().mean() for site in codes]).mean().item()
+    dead = sum(site.dead_share for site in codes) / len(codes)
     return Faithfulness(
         l0=figure(active.mean(1)),
         dead_share=Figure(value=dead, direction="lower"),

@@ -21,7 +21,7 @@ import tomli_w
 
 from ioi_bench.atomic import storage_errors, write_file
 from ioi_bench.errors import InputError, UnknownNameError
-from ioi_bench.sites import HEAD_COMPONENTS, Cell, CrossSection, Role, Site
+from ioi_bench.sites import ATTRIBUTES, HEAD_COMPONENTS, Cell, CrossSection, HookPoint, Role, Site
 from ioi_bench.task import task_spec
 
 if sys.version_info >= (3, 11):
@@ -32,10 +32,10 @@ else:
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["Circuit", "Part", "RankedCell", "load_circuit", "write_circuit"]
+__all__ = ["Circuit", "Part", "RankedCell", "hook_circuit", "load_circuit", "write_circuit"]
 
 _TABLES = ("track", "task", "heads", "cross-sections", "cells", "effects", "ranked")
-_HEAD = re.compile(r"^(\d+)\.(\d+)$")
+_HEAD = re.compile(r"^(\d+)(?:\.(\d+))?$")
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,26 @@ class Circuit:
         """
         for site in self.sites:
             model.width(site)
+
+
+def hook_circuit(model: str, hook: HookPoint, task: str) -> Circuit:
+    """The track of one hook point: the hook at each role × each attribute, every cell a headline cell (METHOD §2).
+
+    A cross-section is named after its role and has one site. Which cells are ranked is not frozen: METHOD §7's rule
+    finds it afresh. Cells in which the edit cannot move anything (``s@io`` where IO comes first, say) fail that rule.
+
+    >>> circuit = hook_circuit("ioi-mini", HookPoint.parse("resid_pre.2"), "ioi-v1-mini")
+    >>> circuit.track, str(circuit.headline[0]), circuit.cross_sections["end"].sites[0].long
+    ('ioi-mini/blocks.2.hook_resid_pre', 'io@io', 'blocks.2.hook_resid_pre@end')
+    """
+    place = str(hook.layer) if hook.head is None else f"{hook.layer}.{hook.head}"
+    return Circuit(
+        track=f"{model}/{hook}",
+        task=task,
+        heads={"hook": (place,)},
+        parts={str(role): (Part(hook.component, role, ("hook",)),) for role in Role},
+        headline=tuple(Cell(str(role), (attribute,)) for role in Role for attribute in ATTRIBUTES),
+    )
 
 
 def load_circuit(name_or_path: str | Path) -> Circuit:
@@ -181,7 +201,8 @@ def _circuit(table: Mapping[str, Any]) -> Circuit:
     heads = {group: tuple(names) for group, names in table["heads"].items()}
     for names in heads.values():
         for name in names:
-            _layer_and_head(name)
+            if _layer_and_head(name)[1] is None:
+                raise InputError(f"{name!r} is not a head: write 'layer.head', such as '9.9'")
     parts = {name: tuple(_part(part, heads) for part in rows) for name, rows in table["cross-sections"].items()}
     cells = table["cells"]
     headline, further = (tuple(_cell(text, parts) for text in cells.get(kind, ())) for kind in ("headline", "further"))
@@ -229,11 +250,12 @@ def _ranked(row: Mapping[str, Any]) -> RankedCell:
     return RankedCell(row["ranked"], _text(row.get("reason", "")))
 
 
-def _layer_and_head(text: Any) -> tuple[int, int]:
+def _layer_and_head(text: Any) -> tuple[int, int | None]:
+    """``9.9``; or ``8`` for the layer as a whole, as `hook_circuit` writes it."""
     match = _HEAD.match(_text(text))
     if match is None:
         raise InputError(f"{text!r} is not a head: write 'layer.head', such as '9.9'")
-    return int(match[1]), int(match[2])
+    return int(match[1]), None if match[2] is None else int(match[2])
 
 
 def _text(value: Any) -> str:

@@ -40,6 +40,9 @@ _ORDER = ("resid_pre", "k", "v", "q", "z", "attn_out", "resid_mid", "mlp_out", "
 _WORTH_SHARING = 16
 """Prompts from which a shared prefix pays for reading the weights once more."""
 
+_PROMPTS_AT_ONCE = 64
+"""Prompts that a processor runs together: their hidden layers stay in its cache."""
+
 
 @dataclass(frozen=True)
 class LayerWeights:
@@ -222,17 +225,21 @@ def capture(
     if not wanted:
         return {}
     last = max(wanted, key=lambda key: (key[0], _ORDER.index(key[1])))
-    prompts = torch.arange(len(batch), device=batch.tokens.device)
     roles = {site.role for group in wanted.values() for site in group}
     first = min(int(batch.positions[role].min()) for role in roles)
     offset, past = shared_prefix(weights, batch.tokens, at_most=first)
     stop = 1 + max(int(batch.positions[role].max()) for role in roles)  # causal: nothing later matters
-    found: dict[Site, Tensor] = {}
-    for layer, component, value in trace(weights, batch.tokens[:, offset:stop], past):
-        for site in wanted.get((layer, component), ()):
-            width = value.shape[-1] if site.head is None else weights.d_head
-            start = width * (site.head or 0)
-            found[site] = value[prompts, batch.positions[site.role] - offset, start : start + width].clone()
-        if (layer, component) == last:
-            break
-    return found
+    at_once = _PROMPTS_AT_ONCE if batch.tokens.device.type == "cpu" else len(batch)
+    found: dict[Site, list[Tensor]] = {}
+    for start in range(0, len(batch), at_once):
+        part = batch.slice(start, start + at_once)
+        prompts = torch.arange(len(part), device=batch.tokens.device)
+        for layer, component, value in trace(weights, part.tokens[:, offset:stop], past):
+            for site in wanted.get((layer, component), ()):
+                width = value.shape[-1] if site.head is None else weights.d_head
+                column = width * (site.head or 0)
+                read = value[prompts, part.positions[site.role] - offset, column : column + width]
+                found.setdefault(site, []).append(read)
+            if (layer, component) == last:
+                break
+    return {site: torch.cat(parts) for site, parts in found.items()}

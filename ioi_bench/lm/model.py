@@ -33,13 +33,18 @@ _PROCESSING = "transformer_lens compatibility mode: fold_ln, center_writing_weig
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """A model, ready to run. ``sha256`` covers the weights as published, the sizes and the tokenizer's vocabulary."""
+    """A model, ready to run.
+
+    ``sha256`` covers the weights as published, the sizes and the tokenizer's vocabulary; ``directory`` holds them,
+    where they came from one.
+    """
 
     name: str
     sha256: str
     weights: GPT2Weights
     tokenizer: Any
     device: torch.device
+    directory: Path | None = None
 
     @property
     def n_layers(self) -> int:
@@ -139,7 +144,7 @@ def load_model(name_or_path: str | Path = "ioi-mini", device: torch.device | str
         hf_model, tokenizer = load_weights(directory), load_tokenizer(directory)
         sha256 = _sha256(hf_model, config, tokenizer)
         weights = _process(directory, hf_model, tokenizer, config)
-    return LanguageModel(name, sha256, weights, tokenizer, torch.device("cpu")).to(device)
+    return LanguageModel(name, sha256, weights, tokenizer, torch.device("cpu"), directory).to(device)
 
 
 def _sha256(hf_model: Any, config: Mapping[str, Any], tokenizer: Any) -> str:

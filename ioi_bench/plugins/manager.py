@@ -6,8 +6,6 @@ cannot be had is a `PluginError`.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import pluggy
-
 from ioi_bench.dictionaries.architectures import Architecture
-from ioi_bench.errors import IoiBenchError, PluginError, UnknownNameError
-from ioi_bench.plugins import hookspecs
+from ioi_bench.errors import PluginError, UnknownNameError
 from ioi_bench.plugins.discovery import BUILT_IN, Candidate, built_in, from_file, installed
 from ioi_bench.plugins.guard import guarded
-from ioi_bench.plugins.hookspecs import PROJECT
 from ioi_bench.plugins.records import (
-    API_VERSION,
     ArchitectureRecord,
     Baseline,
     EditRecord,
@@ -35,6 +28,7 @@ from ioi_bench.plugins.records import (
     Record,
     Reporter,
 )
+from ioi_bench.plugins.registration import fault_of, hooks_of, new_manager, reason_of
 
 __all__ = ["KINDS", "SLOW_SECONDS", "Kind", "PluginInfo", "Plugins", "Problem"]
 
@@ -42,7 +36,6 @@ SLOW_SECONDS = 1.0
 """An import that takes longer is complained about: every command that needs plugins waits for it."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_PREFIX = "ioi_bench_"
 R = TypeVar("R", bound=Record)
 
 
@@ -89,23 +82,11 @@ class Problem:
         return f"the plugin {self.plugin!r} {self.message}"
 
 
-class _Manager(pluggy.PluginManager):
-    """Functions whose names begin with ``ioi_bench_`` are hooks, marked or not: a misspelt one is never silence."""
-
-    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
-        opts = super().parse_hookimpl_opts(plugin, name)
-        if opts is None and name.startswith(_PREFIX) and inspect.isroutine(getattr(plugin, name, None)):
-            return pluggy.HookimplOpts(
-                wrapper=False, hookwrapper=False, optionalhook=False, tryfirst=False, trylast=False, specname=None
-            )
-        return opts
-
-
 class Plugins:
     """The plugins of a run, imported and checked when they are added; their hooks are called when first needed."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
-        self._manager = _new_manager()
+        self._manager = new_manager()
         self._infos: dict[str, PluginInfo] = {}
         self._problems: list[Problem] = []
         self._asked: set[str] = set()
@@ -208,20 +189,22 @@ class Plugins:
     def _add(self, candidate: Candidate) -> None:
         name = candidate.name
         if name in self._infos:
-            self._complain(
-                name, f"exists twice, from {self._infos[name].origin} and from {candidate.origin}: rename or remove one"
-            )
+            # The first one stays sound, so the problem is not filed under its name.
+            first = f"is called {name!r}, as the one from {self._infos[name].origin} is: rename or remove one of them"
+            problem = self._complain(candidate.origin, first)
+            if name in self._asked:
+                raise PluginError(str(problem))
             return
         self._infos[name] = PluginInfo(name, candidate.origin, 0.0, ())
         started = time.perf_counter()
         try:
             module = candidate.load()
         except (Exception, SystemExit) as error:
-            self._complain(name, f"({candidate.origin}) cannot be imported: {_reason(error)}; mend or remove it")
+            self._complain(name, f"({candidate.origin}) cannot be imported: {reason_of(error)}; mend or remove it")
             return
         seconds = time.perf_counter() - started
-        fault = _fault(module)
-        self._infos[name] = PluginInfo(name, candidate.origin, seconds, () if fault else _hooks(module))
+        fault = fault_of(module)
+        self._infos[name] = PluginInfo(name, candidate.origin, seconds, () if fault else hooks_of(module))
         if fault:
             self._complain(name, f"({candidate.origin}) {fault}")
             return
@@ -257,7 +240,7 @@ class Plugins:
         try:
             returned = impl.function(*(given[name] for name in impl.argnames))
         except (Exception, SystemExit) as error:
-            self._complain(plugin, f"failed in its hook {hook}: {_reason(error)}; mend or remove it")
+            self._complain(plugin, f"failed in its hook {hook}: {reason_of(error)}; mend or remove it")
             return
         if not isinstance(returned, list | tuple):
             self._complain(
@@ -285,53 +268,3 @@ class Plugins:
                 )
             else:
                 found[record.name] = plugin, record if plugin == BUILT_IN else guarded(record, word, plugin)
-
-
-def _new_manager() -> _Manager:
-    manager = _Manager(PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def _reason(error: BaseException) -> str:
-    """One line; our own messages stand for themselves."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, IoiBenchError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _hooks(module: object) -> tuple[str, ...]:
-    manager = _new_manager()
-    return tuple(name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None)
-
-
-def _fault(module: object) -> str:
-    """Why a module cannot be registered; empty if it can. It is tried on a manager of its own."""
-    version = getattr(module, "IOI_BENCH_API", API_VERSION)
-    if version != API_VERSION:
-        return (
-            f"is built for version {version} of the plugin interface, this ioi-bench has version {API_VERSION}: "
-            f"{'upgrade ioi-bench' if isinstance(version, int) and version > API_VERSION else 'upgrade the plugin'}, "
-            "or install a version of the plugin that fits"
-        )
-    manager = _new_manager()
-    hooks = _hooks(module)
-    known = [kind.hook for kind in KINDS.values()]
-    if not hooks:
-        return f"has no hooks: define one or more of {', '.join(known)}"
-    try:
-        manager.register(module)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        for name in hooks:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(known)}"
-                return f"has the hook {name!r}, which does not exist: {hint}"
-            takes = getattr(hookspecs, name)
-            allowed = list(inspect.signature(takes).parameters)
-            wrong = [arg for arg in inspect.signature(getattr(module, name)).parameters if arg not in allowed]
-            if wrong:
-                hint = f"it may take {', '.join(allowed)}" if allowed else "it takes none"
-                return f"has the hook {name} with the argument {', '.join(wrong)}: {hint}"
-        return f"does not fit its hooks: {_reason(error)}"
-    return ""

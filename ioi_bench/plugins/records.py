@@ -7,7 +7,7 @@ raise reaches the user as a `PluginError` that names the record and its plugin.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,6 +79,11 @@ class LoadOptions:
     model: str | None = None
     scale: float | str | None = None
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def overridden(self, given: LoadOptions) -> LoadOptions:
+        """These, except where ``given`` says otherwise."""
+        said = {name: value for name, value in vars(given).items() if value is not None and name != "settings"}
+        return replace(self, **said, settings={**self.settings, **given.settings})
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ioi_bench.dictionaries.source import Source
@@ -14,16 +15,27 @@ __all__ = ["open_source"]
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
-def open_source(text: str | Path) -> Source:
-    """A file or folder on this machine.
+def open_source(text: str | Path, progress: Callable[[str, int, int], None] | None = None) -> Source:
+    """A file or folder on this machine, or one of the Hub's: ``hf://org/repo[@revision]/sub/folder``.
+
+    Args:
+        text: a path or an address.
+        progress: called as ``progress(what, done, total)`` while files are fetched.
 
     Raises:
         SuiteError: nothing is there; the message names near misses.
-        InputError: an address of a kind that is not known.
+        InputError: an address of a kind that is not known, or that the Hub does not have.
+        HubUnavailableError: what is not cached cannot be fetched now.
     """
     scheme = _SCHEME.match(str(text))
+    if scheme and scheme[1].lower() == "hf":
+        from ioi_bench.hub import open_hub
+
+        return open_hub(str(text), progress)
     if scheme:
-        raise InputError(f"{str(text)!r} is a {scheme[1]} address, which cannot be read: give a file or a folder")
+        raise InputError(
+            f"{str(text)!r} is a {scheme[1]} address, which cannot be read: give a file, a folder or hf://org/repo"
+        )
     path = Path(text).expanduser()
     if not path.exists():
         raise SuiteError(f"there is nothing at {str(text)!r}{near_misses(path)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class TokenBatch:
         positions = {role: at[rows] for role, at in self.positions.items()}
         return TokenBatch(self.tokens[rows], self.lengths[rows], positions)
 
+    def take(self, rows: Int[Tensor, " chosen"]) -> TokenBatch:
+        """Prompts by their index."""
+        positions = {role: at[rows] for role, at in self.positions.items()}
+        return TokenBatch(self.tokens[rows], self.lengths[rows], positions)
+
     def to(self, device: torch.device | str) -> TokenBatch:
         """The same batch on another device."""
         positions = {role: at.to(device) for role, at in self.positions.items()}
@@ -55,23 +61,26 @@ def tokenize(spec: TaskSpec, prompts: Sequence[Prompt], tokenizer: Any) -> Token
         )
     if tokenizer.bos_token_id is None:
         raise TaskError("the tokenizer has no BOS token, and METHOD §2 prepends one: set bos_token")
-    texts = [spec.text(prompt) for prompt in prompts]
-    coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-    lengths = torch.tensor([len(ids) + 1 for ids in coded["input_ids"]])
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.bos_token_id
-    tokens = torch.full((len(texts), int(lengths.max())), pad)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # what tokenizer.json may have switched on
+    backend.no_padding()
+    coded = backend.encode_batch([spec.text(prompt) for prompt in prompts], add_special_tokens=False)
     positions: dict[Role, list[int]] = {role: [] for role in Role}
-    for row, (ids, offsets, prompt) in enumerate(
-        zip(coded["input_ids"], coded["offset_mapping"], prompts, strict=True)
-    ):
-        tokens[row, 0] = tokenizer.bos_token_id
-        tokens[row, 1 : len(ids) + 1] = torch.tensor(ids)
+    for found, prompt in zip(coded, prompts, strict=True):
+        starts = [left for left, _ in found.offsets]
         for role, (start, stop) in spec.spans(prompt).items():
-            covering = [i for i, (left, right) in enumerate(offsets) if left < stop and right > start]
-            if not covering:
-                raise TaskError(f"no token covers the role {role} of {texts[row]!r}")
-            positions[role].append(covering[-1] + 1)
-    return TokenBatch(tokens, lengths, {role: torch.tensor(at) for role, at in positions.items()})
+            last = bisect_left(starts, stop) - 1  # the last token that begins before the span's end
+            if last < 0 or found.offsets[last][1] <= start:
+                raise TaskError(f"no token covers the role {role} of {spec.text(prompt)!r}")
+            positions[role].append(last + 1)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.bos_token_id
+    longest = max((len(found) for found in coded), default=0)
+    rows = [[tokenizer.bos_token_id, *found.ids, *[pad] * (longest - len(found))] for found in coded]
+    return TokenBatch(
+        torch.tensor(rows).view(len(coded), longest + 1),
+        torch.tensor([len(found) + 1 for found in coded]),
+        {role: torch.tensor(at) for role, at in positions.items()},
+    )
 
 
 def name_tokens(names: Sequence[str], tokenizer: Any) -> Int[Tensor, " name"]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
@@ -32,7 +33,6 @@ from ioi_bench.dictionaries.reading import (
     building,
     model_name,
     needed,
-    pick,
     state_dict,
     suite_name,
     unsubtracted,
@@ -115,15 +115,14 @@ def load(source: Source, options: LoadOptions) -> Suite:
     where = f"{found.weights!r} in {source.origin!r}"
     architecture, names = LAYOUTS[found.kind]
     held = source.pt(found.weights)
-    w = {
-        name: tensor.float().T if names[name].endswith(".weight") else tensor.float()
-        for name, tensor in zip(names, pick(held, names.values(), where).values(), strict=True)
-    }
+    w = {ours: held[name].float().T if name.endswith(".weight") else held[name].float() for ours, name in names.items()}
     with building(where):
         settings = _folded(found, w, held)
         dictionary = ARCHITECTURES[architecture](**settings)
     told = {"format": "dictionary-learning", "architecture": found.kind, "weights": found.weights}
-    return Suite.at_hook(suite_name(source), found.model or "unknown", hook, dictionary, told)
+    name, stem = suite_name(source), PurePosixPath(found.weights).stem
+    name = name if stem in ("ae", name) else f"{name}-{stem}"
+    return Suite.at_hook(name, found.model or "unknown", hook, dictionary, told)
 
 
 def _find(source: Source, options: LoadOptions) -> _Found | None:
@@ -148,7 +147,7 @@ def _find(source: Source, options: LoadOptions) -> _Found | None:
             f"{where} is a transcoder (buffer.io is in_and_out): it reads at one place and writes at another, so that "
             "no edit of the site it reads follows from its features. Give an SAE"
         )
-    d_in, d_sae = _sizes(kind, pick(held, LAYOUTS[kind][1].values(), where), where)
+    d_in, d_sae = _sizes(kind, held, where)
     hook = options.hook or _hook(trainer.get("submodule_name"), buffer.get("io", "out"))
     notes = _notes(held, kind, hook, weights)
     model = model_name(options.model or trainer.get("lm_name"))
@@ -194,8 +193,7 @@ def _kind(held: Mapping[str, Any], trainer: Mapping[str, Any], options: LoadOpti
         return "AutoEncoderNew"
     if said is not None:
         return str(said)
-    extra = {"k", "threshold", "group_sizes"}
-    fitting = [kind for kind, (_, names) in LAYOUTS.items() if set(held) - extra == set(names.values()) - extra]
+    fitting = [kind for kind in LAYOUTS if _fits(held, kind)]
     if len(fitting) > 1:
         raise SuiteError(
             f"{where} has the tensors of {' and of '.join(fitting)}, and no {CONFIG} says which: give the run folder "
@@ -204,9 +202,27 @@ def _kind(held: Mapping[str, Any], trainer: Mapping[str, Any], options: LoadOpti
     return fitting[0] if fitting else None
 
 
+def _fits(held: Mapping[str, Any], kind: str) -> bool:
+    """Whether these are a class's tensors, and no more."""
+    buffers = {
+        "AutoEncoderTopK": {"k", "threshold"},
+        "BatchTopKSAE": {"k"},
+        "MatryoshkaBatchTopKSAE": {"k", "group_sizes"},
+    }
+    names, further = set(LAYOUTS[kind][1].values()), buffers.get(kind, set())
+    needed_too = further - {"k", "threshold"}
+    return names | needed_too <= set(held) <= names | further
+
+
 def _sizes(kind: str, held: Mapping[str, Any], where: str) -> tuple[int, int]:
     """``d_in`` and ``d_sae``, with every tensor known to fit them."""
     architecture, names = LAYOUTS[kind]
+    missing = [name for name in names.values() if not isinstance(held.get(name), Tensor)]
+    if missing:
+        raise SuiteError(
+            f"{where} lacks the tensors {', '.join(missing)} of {kind}: it holds {', '.join(map(str, held))[:200]}; "
+            "name its class with --arch, or fetch it again"
+        )
     shapes = {ours: tuple(held[theirs].shape) for ours, theirs in names.items()}
     shapes = {ours: shape[::-1] if names[ours].endswith(".weight") else shape for ours, shape in shapes.items()}
     if len(shapes["W_dec"]) != 2:

@@ -38,6 +38,7 @@ __all__ = ["ioi_bench_loaders", "load", "recognise"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 SCALER, WHITENING = "activation_scaler.json", "activation_whitening.safetensors"
+TEXTS = {"architecture", "hook_name", "hook_name_out", "model_name", "normalize_activations", "reshape_activations"}
 OPENMOSS = {"W_E", "W_D", "encoder.weight", "decoder.weight"}
 OURS = MappingProxyType(
     {
@@ -171,15 +172,19 @@ def _config(source: Source, folder: str) -> dict[str, Any]:
     config = source.json(folder + CONFIG)
     metadata = config.get("metadata")
     config |= metadata if isinstance(metadata, dict) else {}
+    for key in TEXTS & set(config):
+        if not isinstance(config[key], str | bool | None):
+            raise SuiteError(f"{CONFIG} in {source.origin!r} has {key} = {config[key]!r}, expected text")
     for old, new in (("hook_point", "hook_name"), ("hook_point_head_index", "hook_head_index")):
         config.setdefault(new, config.get(old))
     if config.get("normalize_activations") in (None, False, True):  # before v4 a yes or no
         config["normalize_activations"] = "expected_average_only_in" if config.get("normalize_activations") else "none"
-    activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
+    activation = config.get("activation_fn") or config.get("activation_fn_str") or "relu"
     config.setdefault("architecture", "standard")
     if activation == "topk":  # before v6 an activation of the standard architecture
         config["architecture"] = "topk"
-        config.setdefault("k", (config.get("activation_fn_kwargs") or {}).get("k"))
+        arguments = config.get("activation_fn_kwargs")
+        config.setdefault("k", arguments.get("k") if isinstance(arguments, dict) else None)
     elif activation != "relu":
         raise SuiteError(f"{CONFIG} in {source.origin!r} has activation_fn {activation!r}, expected 'relu' or 'topk'")
     return config
@@ -190,11 +195,11 @@ def _kind(config: Mapping[str, Any], shapes: Mapping[str, Any], options: LoadOpt
     kind = options.arch or config["architecture"]
     kind = "standard" if kind == "relu" else kind
     hook, out = config.get("hook_name"), config.get("hook_name_out")
-    if kind == "standard" and ("W_skip" in shapes or (out and out != hook)):
+    if kind in OURS and ("W_skip" in shapes or (out and out != hook)):
         kind = "transcoder"  # before v6 not told apart from SAEs
     if kind in REFUSED:
         raise SuiteError(f"{where} is a SAELens {kind}, which cannot be scored: {REFUSED[kind]}. Give an SAE")
-    if not isinstance(kind, str) or kind not in OURS:
+    if kind not in OURS:
         raise UnknownNameError("SAELens architecture", str(kind), OURS)
     if kind == "topk" and not isinstance(config.get("k"), int):
         raise SuiteError(f"{where} is a top-k SAE, but {CONFIG} has k = {config.get('k')!r}: put its number k there")
@@ -301,15 +306,16 @@ def _folded(source: Source, found: _Found) -> dict[str, Tensor]:
         for name in {"b_enc", "b_gate", "b_mag"} & set(w):
             read_by = w["W_enc"] * w["r_mag"].exp() if name == "b_mag" else w["W_enc"]
             w[name] = unsubtracted(w[name], read_by, w["b_dec"])
-    if config.get("rescale_acts_by_decoder_norm", False):  # topk only: gated has no such setting
+    if "topk" in found.kind and config.get("rescale_acts_by_decoder_norm", False):
         norms = w["W_dec"].norm(dim=1).clamp(min=1e-8)
         w["W_enc"], w["b_enc"], w["W_dec"] = w["W_enc"] * norms, w["b_enc"] * norms, w["W_dec"] / norms[:, None]
     factors = w.get("finetuning_scaling_factor", w.get("scaling_factor"))
     if factors is not None and not torch.allclose(factors, torch.ones_like(factors)):
-        if not config.get("finetuning_scaling_factor", False):
+        if not config.get("finetuning_scaling_factor", False) or tuple(factors.shape) != (found.d_sae,):
             raise SuiteError(
-                f"{source.origin!r} holds scaling factors, but {CONFIG} has finetuning_scaling_factor false: set it to "
-                "true if decoding multiplies features by them, or remove the tensor"
+                f"{source.origin!r} holds scaling factors of the shape {list(factors.shape)}, and {CONFIG} has "
+                f"finetuning_scaling_factor {config.get('finetuning_scaling_factor')}, expected true and [d_sae]: set "
+                "it if decoding multiplies features by them, or remove the tensor"
             )
         w["W_dec"] = w["W_dec"] * factors[:, None]
     if found.normalisation == "covariance_whitening":

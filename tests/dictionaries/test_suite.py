@@ -333,6 +333,21 @@ def test_a_link_out_of_the_folder(folder):
         load_suite(folder)
 
 
+def test_links_of_the_hubs_cache_lead_to_its_blobs_and_nowhere_else(folder, tmp_path):
+    blobs, snapshot = tmp_path / "hub" / "repo" / "blobs", tmp_path / "hub" / "repo" / "snapshots" / ("c" * 40)
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for file in list(folder.iterdir()):
+        file.rename(blobs / file.name)
+        (snapshot / file.name).symlink_to(blobs / file.name)
+    assert load_suite(snapshot).dictionaries
+    weights = blobs / "weights.safetensors"
+    weights.rename(tmp_path / "outside")
+    weights.symlink_to(tmp_path / "outside")
+    with pytest.raises(SuiteError, match="leave the folder"):
+        load_suite(snapshot)
+
+
 def test_pickles_are_refused_whatever_they_are_called(folder, tmp_path):
     torch.save({"W": torch.zeros(2)}, tmp_path / "sae.pt")
     with pytest.raises(SuiteError, match=r"sae\.pt' is a pickle.*safetensors.torch.save_file"):

@@ -54,6 +54,7 @@ def test_the_card_says_what_made_it(written, suite, tiny_circuit):
     assert (made.n_prompts, made.n_train_prompts, made.full_train) == (100, 1500, False)
     assert set(made.timing) == {
         "load",
+        "preflight",
         "activations and skyline",
         "ranking",
         "train statistics",

@@ -14,12 +14,14 @@ from ioi_bench.lm.mini.export import mini_circuit, write_model
 from ioi_bench.lm.mini.measure import measure_interchange, measure_task
 from ioi_bench.lm.mini.network import MiniConfig, MiniNetwork
 from ioi_bench.lm.mini.objective import (
+    N_HEADS,
     STAGES,
     attention_loss,
     axis_shares,
     expected_answer,
     frame_share,
     intervention,
+    n_kinds,
     other_sites,
     outside,
     pos_share,
@@ -117,6 +119,34 @@ def test_an_interchange_is_the_benchmarks_own_patch(network, exported, sampler, 
     clean, _ = network(own.tokens, own.at(Role.END))
     late = Role(sites_of(network.config, kind)[0].role) is Role.END or sites_of(network.config, kind)[0].layer < 4
     assert ((ours - clean).abs().max() > 1e-3) == late  # before END, the last layer is read by nobody
+
+
+@pytest.mark.parametrize("index", range(N_HEADS))
+def test_a_held_head_has_its_mean_and_nothing_else_changes(network, exported, sampler, index):
+    base, own = prompts_of(sampler, 12, 2)
+    source, other = prompts_of(sampler, 12, 3)
+    site = [site for stage in STAGES for site in stage.sites][index]
+    kinds = torch.full((12,), n_kinds(network.config) - N_HEADS + index)
+    _, trace = network(other.tokens, other.at(Role.END))
+    ours, _ = network(own.tokens, own.at(Role.END), intervention(network.config, own, other, trace, kinds))
+    taken = exported.capture(tokenize(SPEC, source, exported.tokenizer), [site])[site]
+    held = {site: taken.mean(0).expand_as(taken)}
+    theirs = patched_logits(exported, tokenize(SPEC, base, exported.tokenizer), [held])[0]
+    torch.testing.assert_close(ours.log_softmax(-1), theirs.log_softmax(-1), atol=1e-3, rtol=0)
+    assert torch.equal(expected_answer(own, other, kinds), own.io)
+
+
+def test_what_is_missed_is_drawn_more_often():
+    trainer = train._Trainer(MiniRecipe(batch=4000), SPEC)
+    phase = trainer.recipe.phases[0]
+    trainer.missed[:] = 0.01
+    trainer.missed[10] = 1.0
+    drawn = torch.bincount(trainer._kinds(phase), minlength=len(trainer.missed)) / 4000
+    stages, others = drawn[:3], drawn[3 : len(drawn) - N_HEADS]
+    assert stages.tolist() == pytest.approx(phase.interchange[:3], abs=0.04)
+    assert others.sum().item() == pytest.approx(phase.interchange[3], abs=0.04)
+    assert others.argmax() == 10 - 3
+    assert others.max() / others.sum() == pytest.approx(1 / (1 + 0.01 * 118), abs=0.1)
 
 
 def test_every_place_is_a_stage_or_another_site_once():

@@ -29,11 +29,11 @@ def installed(tmp_path, monkeypatch):
     before = set(sys.modules)
 
     def install(name, code, *, version="1.2"):
-        (folder / f"plugin_{name}.py").write_text(textwrap.dedent(code))
+        (folder / f"plugin_{name.replace('-', '_')}.py").write_text(textwrap.dedent(code))
         info = folder / f"ioi_bench_{name}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ioi-bench-{name}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[ioi_bench]\n{name} = plugin_{name}\n")
+        (info / "entry_points.txt").write_text(f"[ioi_bench]\n{name} = plugin_{name.replace('-', '_')}\n")
 
     yield install
     for name in set(sys.modules) - before:

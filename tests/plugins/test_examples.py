@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 import typer
-from examples import HOOKS, example
+from plugin_examples import HOOKS, example
 
 from ioi_bench.cli.app import app
 from ioi_bench.dictionaries.nulls import codebook
@@ -111,4 +111,9 @@ def test_metric_edit_baseline_model_and_reporter_take_part_in_an_evaluation(plug
     lines = (tmp_path / "card" / "report-ranked.tsv").read_text().splitlines()
     assert lines[0] == "io@nm-out\tTrue"
     assert len(lines) == len(card.cells)
-    assert "edit method strongest" in card.made.plugins
+    assert set(card.made.plugins) == {
+        "edit method strongest",
+        "metric top-logit-gap",
+        "baseline rotated",
+        "model my-mini",
+    }

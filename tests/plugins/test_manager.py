@@ -28,11 +28,11 @@ FAULTS = {
     ),
     "marked under another name": (
         "from ioi_bench.plugins import hookimpl\n@hookimpl\ndef quux(): return []",
-        "'quux', which does not exist: the hooks are ioi_bench_loaders",
+        "'quux', which does not exist: the hooks are ioi_bench_architectures",
     ),
     "wrong argument": ("def ioi_bench_loaders(config): return []", "argument config: it may take architectures"),
     "an argument too many": ("def ioi_bench_edits(architectures): return []", "it takes none"),
-    "no hooks": ("x = 1", "no hooks: define one or more of ioi_bench_loaders"),
+    "no hooks": ("x = 1", "no hooks: define one or more of ioi_bench_architectures"),
     "raises at import": ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
     "exits at import": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
     "lacks a library": ("import no_such_library", "No module named 'no_such_library'"),
@@ -134,8 +134,17 @@ def test_a_plugin_that_gives_a_name_twice_is_told_so(installed):
 
 def test_two_plugins_of_one_name_are_told_apart_by_where_they_come_from(installed, plugin_file):
     installed("mine", SOUND)
-    with pytest.raises(PluginError, match=r"exists twice, from ioi-bench-mine 1\.2 and from .*mine\.py"):
+    with pytest.raises(PluginError, match=r"mine\.py' is called 'mine', as the one from ioi-bench-mine 1\.2 is"):
         Plugins.load([plugin_file(SOUND)])
+
+
+def test_a_plugin_that_takes_our_name_harms_nobody(installed):
+    installed(BUILT_IN, SOUND)
+    plugins = Plugins.load()
+    (problem,) = plugins.check()
+    assert str(problem).startswith("the plugin 'ioi-bench-ioi-bench 1.2' is called 'ioi-bench'")
+    assert plugins.named(BUILT_IN).origin == "built in"
+    assert "sound" not in plugins.all(Reporter)
 
 
 def test_a_name_that_does_not_exist_has_near_misses(installed):

@@ -55,5 +55,5 @@ class Skyline(Architecture):
         """One-hot of the best score in every block."""
         scores = self.pre_activations(x) + self.b_enc.float()
         best = [block.argmax(1, keepdim=True) for block in scores.split(self.block_sizes, dim=1)]
-        starts = torch.tensor((0, *self.block_sizes[:-1])).cumsum(0)
+        starts = torch.tensor((0, *self.block_sizes[:-1]), device=scores.device).cumsum(0)
         return torch.zeros_like(scores).scatter_(1, torch.cat(best, 1) + starts, 1.0)

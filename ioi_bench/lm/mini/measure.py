@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from ioi_bench.lm.mini.network import MiniConfig
@@ -46,7 +45,9 @@ def measure_interchange(
 ) -> dict[str, dict[str, float]]:
     """Share of base–source pairs that answer as the causal model says, at each stage and at all other sites.
 
-    Bases are the first test prompts, sources the first validation prompts: drawn apart, so all attributes differ.
+    ``interchange`` swaps all heads of a stage together; ``one_head`` holds one head of a stage at its mean, which
+    should change nothing, and is that of the head which changes most. Bases are the first test prompts, sources the
+    first validation prompts: drawn apart, so all attributes differ.
     """
     spec = IOI_V1_MINI
     base, source = (spec.split(name).head(n_prompts).prompts for name in ("test", "validation"))
@@ -54,27 +55,26 @@ def measure_interchange(
     clean = clean_run(model, own)
     config = MiniConfig(model.d_vocab, model.n_layers, model.n_heads, model.d_model)
     others = [Site(part, layer, None if head < 0 else head, role) for part, layer, head, role in other_sites(config)]
-    results = {}
-
-    def agree(sites: tuple[Site, ...], expected: Tensor) -> Bool[Tensor, " prompt"]:
-        logits = patched_logits(model, clean, [model.capture(taken, sites)])[0]
-        return logits.argmax(-1).cpu() == expected
-
-    total = len(STAGES) + len(others)
-    for done, stage in enumerate(STAGES):
-        answers = [_answer(b, s, stage.group) for b, s in zip(base, source, strict=True)]
-        right = agree(stage.sites, name_tokens(answers, model.tokenizer)).float()
-        results[stage.group] = {"interchange": float(right.mean())}
-        if progress is not None:
-            progress(done + 1, total)
     unchanged = name_tokens([prompt.io for prompt in base], model.tokenizer)
-    shares = []
-    for done, site in enumerate(others):
-        shares.append(float(agree((site,), unchanged).float().mean()))
+    results: dict[str, dict[str, float]] = {}
+    total, done = sum(1 + len(stage.heads) for stage in STAGES) + len(others), 0
+
+    def agreed(edit: Mapping[Site, Tensor], expected: Tensor) -> float:
+        nonlocal done
+        logits = patched_logits(model, clean, [edit])[0]
+        done += 1
         if progress is not None:
-            progress(len(STAGES) + done + 1, total)
-    worst = min(range(len(others)), key=shares.__getitem__)
-    results["other-sites"] = {"interchange": sum(shares) / len(shares), "least": shares[worst]}
+            progress(done, total)
+        return float((logits.argmax(-1).cpu() == expected).float().mean())
+
+    for stage in STAGES:
+        answers = [_answer(b, s, stage.group) for b, s in zip(base, source, strict=True)]
+        moved = agreed(model.capture(taken, stage.sites), name_tokens(answers, model.tokenizer))
+        means = {site: value.mean(0).expand_as(value) for site, value in model.capture(own, stage.sites).items()}
+        held = [agreed({site: mean}, unchanged) for site, mean in means.items()]
+        results[stage.group] = {"interchange": moved, "one_head": min(held)}
+    shares = [agreed(model.capture(taken, [site]), unchanged) for site in others]
+    results["other-sites"] = {"interchange": sum(shares) / len(shares), "least": min(shares)}
     return results
 
 

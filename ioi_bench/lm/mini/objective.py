@@ -4,6 +4,8 @@ Interchange-intervention training after Geiger et al. 2022 (arXiv 2112.00826) in
 al. 2024, arXiv 2407.14494): activations of a source prompt take the place of the base's at one place, and the answer
 must be what the causal model says; at a place outside the circuit nothing may change.
 
+A stage's heads share its work: with any one of them held at its mean, the answer must stay.
+
 The causal model: the duplicate heads at S2 write *which of the two names S is* (first or second); the S-inhibition
 heads carry that to END; the name movers move the other name. So a source's position signal makes the base answer with
 its name at the other position, and a source's name-mover output makes it answer with the source's IO.
@@ -11,7 +13,7 @@ its name at the other position, and a source's name-mover output makes it answer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +26,7 @@ from ioi_bench.sites import Role, Site
 
 __all__ = [
     "MIXED_SITES",
+    "N_HEADS",
     "STAGES",
     "MixedSite",
     "Stage",
@@ -32,6 +35,7 @@ __all__ = [
     "expected_answer",
     "frame_share",
     "intervention",
+    "n_kinds",
     "other_sites",
     "outside",
     "pos_share",
@@ -58,8 +62,12 @@ class Stage:
 STAGES = (
     Stage("duplicate-token", 1, (0, 1), Role.S2, {Role.S1: 0.7}),
     Stage("s-inhibition", 3, (0, 1), Role.END, {Role.S2: 0.6, Role.S1: 0.1}),
-    Stage("name-mover", 4, (0, 1), Role.END, {Role.IO: 0.5, Role.S1: 0.2, Role.S2: 0.2}),
+    Stage("name-mover", 4, (0, 1), Role.END, {Role.IO: 0.55, Role.S1: 0.15, Role.S2: 0.15}),
 )
+
+_HEADS = tuple((stage, head) for stage in STAGES for head in stage.heads)
+N_HEADS = len(_HEADS)
+"""Designated heads."""
 
 
 def other_sites(config: MiniConfig) -> tuple[tuple[str, int, int, Role], ...]:
@@ -75,14 +83,22 @@ def other_sites(config: MiniConfig) -> tuple[tuple[str, int, int, Role], ...]:
     return (*heads, *(("mlp_out", layer, -1, role) for layer in range(config.n_layers) for role in ROLES))
 
 
+def n_kinds(config: MiniConfig) -> int:
+    """Number of interventions: the stages, then the other sites, then every head of a stage held at its mean."""
+    return len(STAGES) + len(other_sites(config)) + len(_HEADS)
+
+
 def intervention(
     config: MiniConfig, base: MiniBatch, source: MiniBatch, trace: Trace, kind: Int[Tensor, " prompt"]
 ) -> Intervention:
-    """One interchange a prompt: ``kind`` below ``len(STAGES)`` swaps that stage, above it that other site."""
+    """One intervention a prompt: a stage or another site is swapped, or one head of a stage held at its mean.
+
+    ``kind`` counts as in `n_kinds`.
+    """
     n, length = base.tokens.shape
     heads = torch.zeros(config.n_layers, n, length, config.n_heads, dtype=torch.bool)
     mlps = torch.zeros(config.n_layers, n, length, dtype=torch.bool)
-    rows, others = torch.arange(n), other_sites(config)
+    rows, others, values = torch.arange(n), other_sites(config), list(trace.z)
     for index in kind.unique().tolist():
         chosen = rows[kind == index]
         if index < len(STAGES):
@@ -90,13 +106,20 @@ def intervention(
             for head in stage.heads:
                 heads[stage.layer, chosen, base.at(stage.role)[chosen], head] = True
             continue
+        if index >= len(STAGES) + len(others):
+            stage, head = _HEADS[index - len(STAGES) - len(others)]
+            heads[stage.layer, chosen, base.at(stage.role)[chosen], head] = True
+            held, at = values[stage.layer].clone(), source.at(stage.role)
+            held[chosen, at[chosen], head] = values[stage.layer][rows, at, head].detach().mean(0)
+            values[stage.layer] = held
+            continue
         component, layer, head, role = others[index - len(STAGES)]
         if component == "z":
             heads[layer, chosen, base.at(role)[chosen], head] = True
         else:
             mlps[layer, chosen, base.at(role)[chosen]] = True
     origin = torch.zeros(n, length, dtype=torch.long).scatter_(1, base.positions, source.positions)
-    return Intervention(trace, origin, heads, mlps)
+    return Intervention(replace(trace, z=values), origin, heads, mlps)
 
 
 def expected_answer(base: MiniBatch, source: MiniBatch, kind: Int[Tensor, " prompt"]) -> Int[Tensor, " prompt"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +24,7 @@ from ioi_bench.lm.mini.data import MiniBatch, PromptSampler
 from ioi_bench.lm.mini.network import MiniConfig, MiniNetwork
 from ioi_bench.lm.mini.objective import (
     MIXED_SITES,
+    N_HEADS,
     STAGES,
     MixedSite,
     attention_loss,
@@ -30,7 +32,7 @@ from ioi_bench.lm.mini.objective import (
     expected_answer,
     frame_share,
     intervention,
-    other_sites,
+    n_kinds,
     outside,
     pos_share,
     site_values,
@@ -44,6 +46,7 @@ __all__ = ["MiniRecipe", "Phase", "train_mini"]
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 _SMOOTHING = 0.95
+_LEAST_MISSED = 0.01  # so that no site is ever forgotten
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ class Phase:
     """A part of the curriculum: how many names and prefixes, how long at least and at most, and what must be reached.
 
     A phase ends when the smoothed accuracies (task, stages, other sites) all exceed ``goal``. ``mixing`` weighs the
-    losses that keep the sites mixed (0: only the plain band on the position's share); ``rate`` is the learning rate at
-    its start and, linearly, at its end; ``interchange`` is how often each of the three stages, and any of the other
-    sites, is swapped.
+    losses that keep the sites mixed; ``rate`` is the learning rate at its start and, linearly, at its end;
+    ``interchange`` is how often each of the three stages, and any of the other sites, is swapped, and how often one
+    head of a stage is held at its mean. Other sites and heads are drawn the more often the less the answer survives.
     """
 
     names: int
@@ -61,9 +64,9 @@ class Phase:
     least: int
     most: int
     goal: float
-    mixing: float = 0.0
+    mixing: float = 0.2
     rate: tuple[float, float] = (1e-3, 1e-3)
-    interchange: tuple[float, float, float, float] = (0.35, 0.35, 0.15, 0.15)
+    interchange: tuple[float, float, float, float, float] = (0.26, 0.26, 0.22, 0.18, 0.08)
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,19 @@ class MiniRecipe:
     warmup: int = 50
     weight_decay: float = 0.01
     phases: tuple[Phase, ...] = (
-        Phase(16, 1, 80, 1_500, 0.95),
-        Phase(64, 1, 80, 1_500, 0.95),
-        Phase(216, 1, 80, 1_500, 0.95),
-        Phase(216, 4, 80, 1_500, 0.97),
-        Phase(216, 4, 1_000, 1_000, 1.0, mixing=1.0),
-        Phase(216, 4, 700, 700, 1.0, mixing=1.0, rate=(1e-3, 0.0)),
-        Phase(216, 4, 600, 600, 1.0, mixing=0.25, rate=(6e-4, 0.0), interchange=(0.2, 0.2, 0.45, 0.15)),
+        Phase(16, 4, 80, 1_000, 0.95),
+        Phase(64, 4, 80, 1_000, 0.95),
+        Phase(216, 4, 1_400, 1_400, 1.0, interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
+        Phase(216, 4, 1_400, 1_400, 1.0, rate=(1e-3, 0.0), interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
     )
-    plain_pos_band: tuple[float, float] = (0.2, 0.3)
-    pos_band: tuple[float, float] = (0.13, 0.18)
-    frame_band: tuple[float, float] = (0.45, 0.6)
-    axis_limit: float = 0.2
-    band_weight: float = 10.0
-    frame_weight: float = 5.0
+    pos_band: tuple[float, float] = (0.28, 0.34)
+    frame_band: tuple[float, float] = (0.5, 0.58)
+    axis_limit: float = 0.35
+    band_weight: float = 40.0
+    frame_weight: float = 40.0
     axis_weight: float = 10.0
-    probe_weight: float = 0.1
+    probe_weight: float = 0.03
+    mover_probe_weight: float = 0.05
 
     @property
     def sha256(self) -> str:
@@ -126,7 +126,7 @@ class _Trainer:
             self.parameters, lr=recipe.phases[0].rate[0], betas=(0.9, 0.98), weight_decay=recipe.weight_decay
         )
         self.generator = torch.Generator().manual_seed(recipe.seed + 1)
-        self.n_other = len(other_sites(self.config))
+        self.missed = torch.full((n_kinds(self.config),), 0.5)
         self.covariance: dict[str, Tensor] = {}
         self.step, self.phase, self.since = 0, 0, 0
         self.smoothed: dict[str, float] = {}
@@ -134,7 +134,7 @@ class _Trainer:
     # -- one step ----------------------------------------------------------------------------------------------------
 
     def _pairs(self, phase: Phase) -> tuple[MiniBatch, MiniBatch]:
-        """Base and source prompts: half share S, a quarter differ in the pattern alone, a quarter are independent."""
+        """Base and source prompts: a quarter share S, a quarter differ in the pattern alone, half are independent."""
         n, generator = self.recipe.batch, self.generator
 
         def pick(size: int) -> Tensor:
@@ -160,7 +160,7 @@ class _Trainer:
         s = other_than(io)
         base_words = words(io, s)
         mode = torch.rand(n, generator=generator)
-        same_s, flipped = mode < 0.5, mode > 0.75
+        same_s, flipped = mode < 0.25, mode > 0.75
         other_io = pick(phase.names)
         other_s = torch.where(same_s, s, other_than(other_io))
         other_io = torch.where(same_s, other_than(s), other_io)
@@ -174,23 +174,19 @@ class _Trainer:
         n_frames = len(self.spec.templates) * len(self.spec.prefixes)
         for index, site in enumerate(self.probes.sites):
             a = site_values(trace, source, site)
-            losses["probes"] += F.cross_entropy(self.probes.name[index](a).flatten(0, 1), source.s.repeat(len(a)))
-            if index >= len(MIXED_SITES):
+            named = F.cross_entropy(self.probes.name[index](a).flatten(0, 1), source.s.repeat(len(a)))
+            mixed = index < len(MIXED_SITES)
+            losses["probes"] += (recipe.probe_weight if mixed else recipe.mover_probe_weight) * named
+            if not mixed:
                 continue
             pattern = self.probes.pattern[index](a).squeeze(-1)
-            losses["probes"] += 0.3 * F.binary_cross_entropy_with_logits(pattern, source.abb.float().expand(len(a), -1))
-            weight = phase.mixing or 1.0
-            band = recipe.pos_band if phase.mixing else recipe.plain_pos_band
-            losses["mixing"] += weight * recipe.band_weight * outside(pos_share(a, source.abb), *band)
-            if phase.mixing:
-                shares = axis_shares(a, source.abb, self._covariance(str(index), a))
-                losses["mixing"] += (
-                    weight * recipe.frame_weight * outside(frame_share(a, source.frame, n_frames), *recipe.frame_band)
-                )
-                losses["mixing"] += (
-                    weight * recipe.axis_weight * outside(shares, 0.0, recipe.axis_limit) * shares.shape[1]
-                )
-        losses["probes"] *= recipe.probe_weight
+            told = F.binary_cross_entropy_with_logits(pattern, source.abb.float().expand(len(a), -1))
+            losses["probes"] += 0.3 * recipe.probe_weight * told
+            weight, axes = phase.mixing, axis_shares(a, source.abb, self._covariance(str(index), a))
+            frames = frame_share(a, source.frame, n_frames)
+            losses["mixing"] += weight * recipe.band_weight * outside(pos_share(a, source.abb), *recipe.pos_band)
+            losses["mixing"] += weight * recipe.frame_weight * outside(frames, *recipe.frame_band)
+            losses["mixing"] += weight * recipe.axis_weight * outside(axes, 0.0, recipe.axis_limit) * axes.shape[1]
         return losses
 
     def _covariance(self, key: str, a: Tensor) -> Tensor:
@@ -210,9 +206,7 @@ class _Trainer:
         """One step; returns the smoothed accuracies and the losses."""
         phase = self.recipe.phases[self.phase]
         base, source = self._pairs(phase)
-        *stages, others = phase.interchange
-        kinds = torch.tensor([*stages, *[others / self.n_other] * self.n_other])
-        kind = torch.multinomial(kinds, self.recipe.batch, replacement=True, generator=self.generator)
+        kind = self._kinds(phase)
         clean, trace = self.network(source.tokens, source.at(Role.END))
         patch = intervention(self.config, base, source, trace, kind)
         patched, _ = self.network(base.tokens, base.at(Role.END), patch)
@@ -235,16 +229,37 @@ class _Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self._smooth(clean.argmax(-1) == source.io, patched.argmax(-1) == answer, kind)
+        self._miss(kind, 1 - patched.detach().softmax(-1).gather(1, answer[:, None])[:, 0])
         self._next_phase(phase)
         return {**self.smoothed, **{f"loss_{name}": value.item() for name, value in losses.items()}}
 
+    def _kinds(self, phase: Phase) -> Int[Tensor, " prompt"]:
+        """One intervention a prompt."""
+        *stages, others, heads = phase.interchange
+        _, *missed = self._by_kind(self.missed)
+        shares = [torch.tensor(stages)]
+        shares += [total * part / part.sum() for total, part in zip((others, heads), missed, strict=True)]
+        return torch.multinomial(torch.cat(shares), self.recipe.batch, replacement=True, generator=self.generator)
+
+    def _by_kind(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Values of the stages, of the other sites and of the single heads."""
+        return values.split([len(STAGES), len(values) - len(STAGES) - N_HEADS, N_HEADS])
+
+    def _miss(self, kind: Int[Tensor, " prompt"], missed: Float[Tensor, " prompt"]) -> None:
+        """Keep how far the answers under each kind of intervention were missed."""
+        counts = torch.bincount(kind, minlength=len(self.missed))
+        now = torch.zeros_like(self.missed).index_add(0, kind, missed) / counts.clamp_min(1)
+        keep = 0.8**counts
+        self.missed = (keep * self.missed + (1 - keep) * now).clamp_min(_LEAST_MISSED)
+
     def _smooth(self, clean: Tensor, patched: Tensor, kind: Tensor) -> None:
-        groups = {"task": clean, "other sites": patched[kind >= len(STAGES)]}
-        groups |= {stage.group: patched[kind == index] for index, stage in enumerate(STAGES)}
+        groups = {"task": clean} | {stage.group: patched[kind == i] for i, stage in enumerate(STAGES)}
         for name, right in groups.items():
             if len(right):
                 before = self.smoothed.get(name, 0.0)
                 self.smoothed[name] = _SMOOTHING * before + (1 - _SMOOTHING) * right.float().mean().item()
+        _, others, heads = self._by_kind(1 - self.missed)
+        self.smoothed |= {"other sites": others.mean().item(), "one head": heads.mean().item()}
 
     def _next_phase(self, phase: Phase) -> None:
         self.step, self.since = self.step + 1, self.since + 1
@@ -268,6 +283,7 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "covariance": self.covariance,
+            "missed": self.missed,
             "counters": {"step": self.step, "phase": self.phase, "since": self.since},
             "smoothed": self.smoothed,
         }
@@ -292,7 +308,7 @@ class _Trainer:
         self.probes.load_state_dict(state["probes"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.covariance, self.smoothed = state["covariance"], state["smoothed"]
+        self.covariance, self.smoothed, self.missed = state["covariance"], state["smoothed"], state["missed"]
         counters = state["counters"]
         self.step, self.phase, self.since = counters["step"], counters["phase"], counters["since"]
 

@@ -119,6 +119,13 @@ def test_a_state_dict_alone_is_told_by_its_tensors(tmp_path):
         LOADER.recognise(alone, LoadOptions())
     assert only(alone, hook=hook, arch="AutoEncoderTopK").k == 2
     assert only(alone, hook=hook, arch="BatchTopKSAE").name == "jumprelu"
+    bare = {"W_enc": (D_IN, D_SAE), "b_enc": (D_SAE,), "W_dec": (D_SAE, D_IN), "b_dec": (D_IN,)}
+    for extra in ({"threshold": (D_SAE,)}, {"threshold": (), "k": (), "group_sizes": (2,)}):
+        write(tmp_path, tensors(bare | extra), name="checkpoints/ae_100.pt")
+        assert only(alone, hook=hook).name == "jumprelu"
+    assert LOADER.load(alone, LoadOptions(hook=hook)).name == "ae_100"
+    run = Source(tmp_path, "runs/trainer_3")
+    assert LOADER.load(run, LoadOptions(arch="MatryoshkaBatchTopKSAE")).name == "trainer_3-ae_100"
 
 
 def test_other_formats_are_left_alone(tmp_path):
@@ -142,7 +149,12 @@ NAN = torch.full((D_SAE,), float("nan"))
 BAD = {
     "near miss": (STANDARD, "AutoEncodr", UnknownNameError, "did you mean 'AutoEncoder'"),
     "crosscoder": (STANDARD, "CrossCoder", UnknownNameError, "unknown class of dictionary_learning 'CrossCoder'"),
-    "missing": (changed(STANDARD_SHAPES, bias=None), "AutoEncoder", SuiteError, "lacks the tensors bias: it holds enc"),
+    "missing": (
+        changed(STANDARD_SHAPES, bias=None),
+        "AutoEncoder",
+        SuiteError,
+        r"lacks the tensors bias of AutoEncoder: it holds enc.*name its class with --arch",
+    ),
     "other class": (
         STANDARD,
         "GatedAutoEncoder",

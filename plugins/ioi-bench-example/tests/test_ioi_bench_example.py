@@ -49,7 +49,8 @@ def python(tmp_path_factory):
         [executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
-    (Path(site) / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    outer = sysconfig.get_path("purelib")  # with its own .pth files: editable packages are found through these
+    (Path(site) / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
     install = [sys.executable, "-m", "pip", "--python", executable, "install", "--quiet", "--no-index"]
     install += ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-e", copy]
     done = subprocess.run(list(map(str, install)), capture_output=True, text=True, check=False)

@@ -138,7 +138,16 @@ BAD = {
     "hook": ({"hook_name": "blocks.3.mlp.hook_post"}, {}, SuiteError, "reads at 'blocks.3.mlp.hook_post'.*--hook"),
     "head": ({"hook_head_index": 3}, {}, SuiteError, "has no heads, but head 3 was given"),
     "whitening": ({"normalize_activations": "covariance_whitening"}, {}, SuiteError, "lacks activation_whitening"),
-    "factors": ({}, {"scaling_factor": 2 * torch.ones(D_SAE)}, SuiteError, "finetuning_scaling_factor false: set it"),
+    "factors": ({}, {"scaling_factor": 2 * torch.ones(D_SAE)}, SuiteError, "finetuning_scaling_factor None, expected"),
+    "few factors": (
+        {"finetuning_scaling_factor": True},
+        {"scaling_factor": 2 * torch.ones(3)},
+        SuiteError,
+        r"scaling factors of the shape \[3\]",
+    ),
+    "skip": ({"architecture": "jumprelu"}, {"W_skip": torch.zeros(2)}, SuiteError, "SAELens transcoder, which"),
+    "a list": ({"architecture": ["topk"]}, {}, SuiteError, r"has architecture = \['topk'\], expected text"),
+    "odd arguments": ({"activation_fn": "topk", "activation_fn_kwargs": [3]}, {}, SuiteError, "has k = None"),
 }
 
 

@@ -1,0 +1,57 @@
+"""`ioi-bench evaluate` and `inspect` on the Hub: a shipped suite, served on the loopback address."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loopback import COMMIT, Hub, serve
+
+SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk"
+
+
+@pytest.fixture(scope="module")
+def hub():
+    files = {f"suites/topk/{file.name}": file.read_bytes() for file in SUITE.iterdir()}
+    with serve(Hub({"README.md": b"# suites", **files})) as hub:
+        yield hub
+
+
+def run(tmp_path, url, *words):
+    """A process of its own: the endpoint is read when huggingface_hub is imported."""
+    own = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+    environment = {**os.environ, **own, "IOI_BENCH_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "from ioi_bench.cli import main; main()", *words]
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_a_suite_on_the_hub_is_scored_as_the_same_suite_on_disk(hub, tmp_path):
+    settings = ("--prompts", "20", "--train-prompts", "500", "--methods", "exchange", "--budgets", "1,2", "--json")
+    local = run(tmp_path, hub.url, "evaluate", str(SUITE), *settings, "--out", "local")
+    distant = run(tmp_path, hub.url, "evaluate", "hf://org/repo/suites/topk", *settings, "--out", "distant")
+    assert (local.returncode, distant.returncode) == (0, 0), distant.stderr
+    ours, theirs = (json.loads(done.stdout) for done in (local, distant))
+    assert theirs["made"]["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
+    assert theirs["made"]["suite_sha256"] == ours["made"]["suite_sha256"]
+    assert theirs["headline"] == ours["headline"]
+    assert theirs["cells"] == ours["cells"]
+
+
+def test_a_source_on_the_hub_is_inspected(hub, tmp_path):
+    done = run(tmp_path, hub.url, "inspect", "hf://org/repo/suites/topk", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
+
+
+def test_a_release_without_a_network_says_so(hub, tmp_path):
+    done = run(tmp_path, "http://127.0.0.1:9", "evaluate", "--release", "gpt2-small-res-jb", "--layer", "8")
+    assert done.returncode == 1
+    assert "cache" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
