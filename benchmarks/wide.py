@@ -3,7 +3,7 @@
 The model is a randomly initialised GPT-2 of the true width and vocabulary with four layers (its other eight would add
 0.2 GB and much time), the dictionary a top-k SAE whose decoder rows are directions near train activations of its hook,
 so that features compete as trained ones do: some fire on many prompts, most on none. Nulls are run at END. The run is a
-process of its own, whose peak resident memory counts the model and the dictionary too; the ratio is 6 GB over that peak.
+process of its own, whose peak resident memory counts the model and the dictionary too; the ratio is 6 GB over it.
 
 ``python -m benchmarks.wide [PROMPTS TRAIN_PROMPTS]`` prints one measurement as JSON.
 """

@@ -155,6 +155,12 @@ def test_a_model_made_in_memory_has_no_unprocessed_weights(tiny_model):
     assert raw_activations(tiny_model, batch, [HOOK.at(Role.END)]) is None
 
 
+def test_a_model_whose_directory_is_gone_has_no_unprocessed_weights(tiny_model, tmp_path):
+    batch = tokenize(SPLIT.spec, SPLIT.prompts[:3], tiny_model.tokenizer)
+    gone = replace(tiny_model, directory=tmp_path / "gone")
+    assert raw_activations(gone, batch, [HOOK.at(Role.END)]) is None
+
+
 def test_a_random_dictionary_gets_its_card(tiny_model):
     width = tiny_model.d_model
     g = torch.Generator().manual_seed(0)
