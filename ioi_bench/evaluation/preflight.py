@@ -31,10 +31,13 @@ _BAD = 0.5
 _BETTER = 0.5
 """The given reading is bad above this FVU; another must have at most this FVU, and this share of the given one's."""
 
-AS_GIVEN = "as given"
+_NEAR = 1.5
+"""Norms of inputs differ little, so that normalising all together and one by one come out alike."""
+
+AS_GIVEN, ROOT_D = "as given", "with √d scaling"
 _NO_OPTION = "no option changes this; --no-preflight scores it as it is"
 _REMEDIES = {
-    "with √d scaling": "add --scale sqrt-d",
+    ROOT_D: "add --scale sqrt-d",
     "with each input at unit norm": f"its loader must normalise each input; {_NO_OPTION}",
     "with each input layer-normed": f"its loader must normalise each input; {_NO_OPTION}",
     "without BOS": f"it was trained on prompts without BOS, and the task prepends one; {_NO_OPTION}",
@@ -72,8 +75,10 @@ class Preflight:
 
     @property
     def better(self) -> Reading | None:
-        """The best of the others, if it is clearly better than a bad given one."""
-        best = min(self.others, key=lambda reading: reading.fvu, default=None)
+        """The best of the others, if it is clearly better than a bad given one; of near equals, what an option does."""
+        best = min(
+            self.others, key=lambda reading: reading.fvu / (_NEAR if reading.name == ROOT_D else 1), default=None
+        )
         if best is None or not self.given.fvu > _BAD:
             return None
         return best if best.fvu <= min(_BAD, _BETTER * self.given.fvu) else None
@@ -118,7 +123,7 @@ def preflight(suite: Suite, model: LanguageModel, split: Split, *, sqrt_d: bool 
     given = reading(AS_GIVEN, plain, _root_d if sqrt_d else lambda x: x)
     if not given.fvu > _BAD:
         return Preflight(given)
-    others = [] if sqrt_d else [reading("with √d scaling", plain, _root_d)]
+    others = [] if sqrt_d else [reading(ROOT_D, plain, _root_d)]
     others += [
         reading("with each input at unit norm", plain, lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)),
         reading("with each input layer-normed", plain, lambda x: torch.nn.functional.layer_norm(x, x.shape[1:])),
@@ -158,10 +163,11 @@ def _without_bos(batch: TokenBatch) -> TokenBatch:
 
 def _figures(dictionary: Dictionary, x: Float[Tensor, "row d_in"]) -> tuple[float, float, float]:
     """FVU, L0 and norm ratio. Inputs that never vary have no FVU: 0, so that they accuse nobody."""
+    reconstruct = _reconstruction(dictionary)
     start, active, residual, norm = 0, 0.0, 0.0, 0.0
     for f in encoded_blocks(dictionary, x):
         part = x[start : start + len(f)]
-        reconstruction = _reconstruct(dictionary, part, f)
+        reconstruction = reconstruct(part, f)
         start += len(f)
         active += float((f != 0).sum())
         residual += float((part - reconstruction).square().sum())
@@ -171,7 +177,8 @@ def _figures(dictionary: Dictionary, x: Float[Tensor, "row d_in"]) -> tuple[floa
     return fvu, active / len(x), norm / max(float(x.norm(dim=1).sum()), 1e-12)
 
 
-def _reconstruct(dictionary: Dictionary, x: Tensor, f: Tensor) -> Tensor:
-    if isinstance(dictionary, PerInputOffset):
-        return f @ affine_decoder(dictionary).directions + dictionary.offset_for(x)
-    return dictionary.decode(f)
+def _reconstruction(dictionary: Dictionary) -> Callable[[Tensor, Tensor], Tensor]:
+    if not isinstance(dictionary, PerInputOffset):
+        return lambda _, f: dictionary.decode(f)
+    directions, offset_for = affine_decoder(dictionary).directions, dictionary.offset_for
+    return lambda x, f: f @ directions + offset_for(x)

@@ -23,8 +23,8 @@ __all__ = ["raw_activations"]
 def raw_activations(
     model: LanguageModel, batch: TokenBatch, sites: Sequence[Site]
 ) -> dict[Site, Float[Tensor, "prompt d_in"]] | None:
-    """What Hugging Face's own model has at these sites; None where the model was not loaded from a directory."""
-    if model.directory is None:
+    """What Hugging Face's own model has at these sites; None where the model's directory is not there (any more)."""
+    if model.directory is None or not (model.directory / "model.safetensors").is_file():
         return None
     hf = load_weights(model.directory).eval()
     found: dict[Site, Tensor] = {}

@@ -12,8 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from ioi_bench.dictionaries.suite import load_suite, save_suite
+from ioi_bench.dictionaries.architectures import Relu
+from ioi_bench.dictionaries.suite import Suite, load_suite, save_suite
 from ioi_bench.evaluation.card import Card, card_schema
+from ioi_bench.sites import HookPoint
 
 SMALL = ["--prompts", "20", "--train-prompts", "100", "--budgets", "1,2", "--methods", "exchange,universal"]
 
@@ -218,3 +220,35 @@ def test_a_suite_that_lacks_sites_is_scored_and_warned_about(evaluate, tiny_suit
     assert result.exit_code == 0
     assert "sites have no dictionary and count as random" in result.stdout
     assert "warning: no dictionary for" in result.stderr
+
+
+def test_a_stream_dictionary_at_its_own_hook_and_across_sites(evaluate, tmp_path):
+    """The identity on the stream before layer 9: its own track, or the name movers' q and k of that layer."""
+    suite = Suite.at_hook("identity", "tiny", HookPoint.parse("resid_pre.9"), _identity(0.0))
+    save_suite(suite, tmp_path / "suite")
+    result = evaluate(tmp_path / "suite", "--json", "--out", tmp_path / "own")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["track"] == "tiny/blocks.9.hook_resid_pre"
+    result = evaluate(tmp_path / "suite", "--cross-site", "--json", "--out", tmp_path / "across")
+    assert result.exit_code == 0, result.stderr
+    card = json.loads(result.stdout)
+    assert card["track"] == "gpt2/cross-site"
+    assert "q.9.9@end" in card["cells"][0]["sites"]
+    assert "q.9.9@end" not in card["cells"][0]["missing_sites"]
+
+
+def test_the_preflight_stops_and_is_overruled(evaluate, tmp_path):
+    suite = Suite.at_hook("far", "tiny", HookPoint.parse("resid_pre.9"), _identity(0.3))
+    save_suite(suite, tmp_path / "suite")
+    result = evaluate(tmp_path / "suite", "--out", tmp_path / "card")
+    assert result.exit_code == 2
+    assert "add --scale sqrt-d" in " ".join(result.stderr.split())
+    assert not (tmp_path / "card" / "card.json").exists()
+    result = evaluate(tmp_path / "suite", "--no-preflight", "--out", tmp_path / "card")
+    assert result.exit_code == 0, result.stderr
+
+
+def _identity(threshold):
+    """Every dimension by two features, for its two signs; what is below the threshold is lost."""
+    rows = torch.cat([torch.eye(48), -torch.eye(48)])
+    return Relu(W_enc=rows.T.contiguous(), b_enc=torch.full((96,), -threshold), W_dec=rows, b_dec=torch.zeros(48))
