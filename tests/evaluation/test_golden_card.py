@@ -1,12 +1,14 @@
 """The card of a reference suite: figures that an independent program found, and the rest locked.
 
-`INDEPENDENT` was computed by a separate script over Hugging Face's GPT2LMHeadModel: its own hooks, a brute-force
-exchange, mean codes, centred weights, random dictionaries of the same seeds, S and score, for 200 test prompts.
-After a change that is meant: ``python tests/evaluation/test_golden_card.py`` writes the locked figures anew.
+The independent program is `tests/oracles/independent_card.py`, which says how to run it: after a change of the model,
+the suite or the task. After a change that is meant, ``python tests/evaluation/test_golden_card.py`` writes the
+locked figures anew.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -19,34 +21,13 @@ from ioi_bench.sites import Site
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "reference_saes" / "ioi-mini" / "topk"
 GOLDEN = ROOT / "tests" / "golden" / "card-topk-200.csv"
+INDEPENDENT = json.loads((ROOT / "tests" / "golden" / "independent-topk-200.json").read_text())
 CELLS = ["io@nm-out", "pos@si-out"]
 KEYS = ["cell", "method", "budget", "metric"]
 
-INDEPENDENT = {
-    "io@nm-out": {
-        "skyline_weight": 0.54071,
-        "accuracy": [0.01, 0.50, 0.82],
-        "weight": [0.27423, 0.45484, 0.72139],
-        "distance": [13.93051, 9.02674, 7.10017],
-        "s": 0.33667,
-        "s_null": 0.00049,
-        "score": 0.33634,
-    },
-    "pos@si-out": {
-        "skyline_weight": 0.07352,
-        "accuracy": [0.345, 0.640, 0.735],
-        "weight": [0.18369, 0.35587, 0.62323],
-        "distance": [10.03721, 7.97731, 7.12905],
-        "s": 0.39796,
-        "s_null": 0.01046,
-        "score": 0.39159,
-    },
-}
-INDEPENDENT_IOI_SCORE = 0.348386
-
 
 def make_card():
-    return evaluate(SUITE, prompts=200, budgets=(1, 2, 4), batch_size=200)
+    return evaluate(SUITE, prompts=INDEPENDENT["prompts"], budgets=(1, 2, 4), batch_size=200)
 
 
 def figures(card):
@@ -60,9 +41,20 @@ def card():
     return make_card()
 
 
-@pytest.mark.parametrize("name", CELLS)
+def test_the_independent_figures_belong_to_what_is_shipped(card):
+    """They must be computed anew when the model, its circuit, the suite or the prompts change."""
+    weights = ROOT / "ioi_bench" / "lm" / "mini" / "weights"
+    shipped = [path for folder in (weights, SUITE) for path in folder.iterdir() if path.suffix != ".md"]
+    shipped.append(ROOT / "ioi_bench" / "lm" / "circuits" / "ioi-mini.toml")
+    hashes = {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
+    assert INDEPENDENT["files"] == hashes
+    assert INDEPENDENT["spec_sha256"] == card.made.spec_sha256
+    assert set(INDEPENDENT["cells"]) >= set(CELLS)
+
+
+@pytest.mark.parametrize("name", INDEPENDENT["cells"])
 def test_an_independent_program_finds_the_same_figures(card, name):
-    cell, known = next(cell for cell in card.cells if cell.name == name), INDEPENDENT[name]
+    cell, known = next(cell for cell in card.cells if cell.name == name), INDEPENDENT["cells"][name]
     edits = [edit for edit in cell.edits if edit.method == "exchange"]
     score = cell.scores["exchange"]
     close = {"abs": 2e-4}
@@ -76,7 +68,7 @@ def test_an_independent_program_finds_the_same_figures(card, name):
 
 
 def test_an_independent_program_finds_the_same_ioi_score(card):
-    assert card.headline["exchange"].score.value == pytest.approx(INDEPENDENT_IOI_SCORE, abs=5e-3)
+    assert card.headline["exchange"].score.value == pytest.approx(INDEPENDENT["ioi_score"], abs=5e-3)
 
 
 def test_every_figure_is_locked(card):

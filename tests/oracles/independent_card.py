@@ -1,0 +1,253 @@
+"""A card's headline figures, computed a second time from METHOD's text alone.
+
+The evaluation is checked against this program (`tests/evaluation/test_golden_card.py`). It shares with ioi_bench the
+prompts (`ioi_bench.task`) and nothing else: the model is Hugging Face's own forward pass over the raw weights, with
+hooks; edits, weights, nulls and scores are the formulas written out, slowly. Top-k suites and `exchange` only.
+After a change of model, suite or task, under Python 3.11 or newer::
+
+    python tests/oracles/independent_card.py > tests/golden/independent-topk-200.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ioi_bench.task import Prompt, Split, task_spec
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "ioi_bench" / "lm" / "mini" / "weights"
+CIRCUIT = ROOT / "ioi_bench" / "lm" / "circuits" / "ioi-mini.toml"
+ATTRIBUTES = ("io", "s", "pos")
+BUDGETS = (1, 2, 4)
+NULL_SEEDS = 3
+TIE = 1e-6  # squared distances closer than this share of ‖a_t − a_s‖² are equal (float32 activations)
+
+
+class Model:
+    """GPT-2 from Hugging Face; sites are read and written in the units of METHOD §2's compatibility mode.
+
+    What that mode changes. Folding layer norm moves γ and β from ``ln_1`` into the weights and biases of q, k and v,
+    and centring what is written to the residual stream removes a mean that every layer norm removes anyway: q, k and v
+    keep their values. Folding value biases then moves v's whole bias, ``b = b_v + β W_v``, through W_O into the
+    output's. So v there is v here − b; and since attention weights sum to 1, z there is z here − b. Centring the
+    unembedding shifts all logits of a prompt equally, which no argmax sees.
+    """
+
+    def __init__(self, folder: Path, spec: Any) -> None:
+        from tokenizers import Tokenizer
+        from transformers import GPT2LMHeadModel
+
+        self.gpt2, self.spec = GPT2LMHeadModel.from_pretrained(folder).eval(), spec
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.ids = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+    def hook(self, site: str, positions: dict[str, Tensor], new: Tensor | None, found: dict[str, list[Tensor]]) -> Any:
+        """Write ``new`` at a site, or without it append what is there to ``found``."""
+        component, layer, head, role = re.split("[.@]", site)
+        block, width = self.gpt2.transformer.h[int(layer)], self.gpt2.config.n_embd
+        size = width // self.gpt2.config.n_head
+        start = int(head) * size
+        v = slice(2 * width + start, 2 * width + start + size)  # c_attn gives q, k and v side by side
+        bias = block.attn.c_attn.bias[v] + block.ln_1.bias @ block.attn.c_attn.weight[:, v]
+        bias = bias * (component in "vz")
+        start += max(0, "qkv".find(component)) * width
+
+        def act(value: Tensor) -> Tensor:
+            at = (torch.arange(len(value)), positions[role], slice(start, start + size))
+            value = value.clone()
+            if new is None:
+                found[site].append(value[at] - bias)
+            else:
+                value[at] = new.float() + bias
+            return value
+
+        if component == "z":
+            return block.attn.c_proj.register_forward_pre_hook(lambda _, inputs: (act(inputs[0]),))
+        return block.attn.c_attn.register_forward_hook(lambda _, __, output: act(output))
+
+    def run(self, prompts: Sequence[Prompt], sites: dict[str, Tensor | None]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The most likely token after each prompt, and the activations of sites; what is given is written at once."""
+        bos, answers, found = self.gpt2.config.bos_token_id, [], {site: [] for site in sites}
+        for start in range(0, len(prompts), 1000):
+            rows, at = [], []
+            for prompt in prompts[start : start + 1000]:
+                ids = [bos, *self.ids(self.spec.text(prompt))]
+                (io,), (s,) = self.ids(f" {prompt.io}"), self.ids(f" {prompt.s}")
+                at.append((ids.index(io), ids.index(s), ids.index(s, ids.index(s) + 1), len(ids) - 1))
+                rows.append(torch.tensor(ids))
+            positions = dict(zip(("io", "s1", "s2", "end"), torch.tensor(at).T, strict=True))
+            part = {site: new if new is None else new[start : start + 1000] for site, new in sites.items()}
+            handles = [self.hook(site, positions, new, found) for site, new in part.items()]
+            tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=bos)  # on the right
+            answers.append(self.gpt2(tokens).logits[torch.arange(len(tokens)), positions["end"]].argmax(-1))
+            for handle in handles:
+                handle.remove()
+        return torch.cat(answers), {site: torch.cat(parts) for site, parts in found.items() if parts}
+
+
+class TopK(NamedTuple):
+    """``f = TopK(ReLU(x into + bias))`` with directions, in the model's units."""
+
+    into: Tensor
+    bias: Tensor
+    k: int
+    directions: Tensor
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Features, at most k of them active."""
+        best = (x.double() @ self.into + self.bias).relu().topk(self.k)
+        return torch.zeros(len(x), len(self.directions)).double().scatter(1, best.indices, best.values)
+
+
+def trained(folder: Path, site: str) -> TopK:
+    """The suite's dictionary at a site; its weights are for inputs times ``scale`` (METHOD §4)."""
+    header = json.loads((folder / "suite.json").read_text())
+    entry, tensors = header["dictionaries"][site], load_file(folder / header["weights"][0])
+    w_enc, b_enc, w_dec, b_dec = (tensors[f"{site}/{name}"].double() for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    scale = entry["settings"]["scale"]
+    return TopK(scale * w_enc, b_enc - b_dec @ w_enc, entry["settings"]["k"], w_dec / scale)
+
+
+def matched(dictionary: TopK, site: str, x: Tensor, number: int) -> TopK:
+    """Random unit directions, one for each living feature, and as many active (METHOD §7)."""
+    f, mean = dictionary.encode(x), x.double().mean(0)
+    alive, k = (f != 0).any(0), max(1, round((f != 0).sum().item() / len(f)))
+    seed = int.from_bytes(hashlib.sha256(f"0/{number}/{site}".encode()).digest()[:6], "big")  # 0: the card's seed
+    drawn = torch.randn(int(alive.sum()), x.shape[1], generator=torch.Generator().manual_seed(seed)).double()
+    units = torch.zeros_like(dictionary.directions)
+    # Matching the decoder's norms too would change no contribution f_j d_j, and so no figure.
+    units[alive] = drawn / drawn.norm(dim=1, keepdim=True)
+    null = TopK(units.T, -mean @ units.T, k, units)
+    rebuilt = null.encode(x) @ units
+    gain = ((x - mean) * rebuilt).sum() / rebuilt.square().sum()  # least squares
+    return null._replace(directions=gain * units)
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """How much of ``whole`` is in ``part``; NaN where there is no whole."""
+    return part @ whole / whole.square().sum()
+
+
+def exchange(d: TopK, x: Tensor, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
+    """METHOD §5: per budget the edited activations, centred weight removed and distance left, each by prompt."""
+    mean, prompts = d.encode(x).mean(0), []
+    for s, t, f_s, f_t in zip(a_s.double(), a_t.double(), d.encode(a_s), d.encode(a_t), strict=True):
+        own = (f_s - mean)[:, None] * d.directions  # contributions less their train means
+        a, limit, chosen, rounds = s, TIE * (t - s).square().sum(), [], []
+        for _ in range(max(BUDGETS)):
+            tried = a + (f_t - f_s)[:, None] * d.directions
+            distances = (tried - t).square().sum(1)
+            distances[chosen] = torch.inf
+            chosen.append(int((distances <= distances.min() + limit).nonzero()[0]))
+            a = tried[chosen[-1]]
+            removed = [j for j in chosen if f_s[j] != 0 and f_s[j] != f_t[j]]
+            rounds.append((a, share(own[removed].sum(0), own.sum(0)), (a - t).norm()))
+        prompts.append([rounds[k - 1] for k in BUDGETS])
+    return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
+
+
+def skyline(x: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, Tensor]:
+    """Mean codes (METHOD §3): what the edit of an attribute adds, and its centred weight removed, by prompt."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for i, prompt in enumerate(train.prompts):
+        for name in ATTRIBUTES:
+            rows.setdefault((name, prompt.value((name,))), []).append(i)
+    centred = x.double() - x.double().mean(0)
+    codes = {key: centred[at].mean(0) for key, at in rows.items()}
+    steps, weights = [], []
+    for prompt, target in zip(test.prompts, test.counterfactual((attribute,)), strict=True):
+        old, new = ((attribute, p.value((attribute,))) for p in (prompt, target))
+        steps.append(codes[new] - codes[old])
+        # The codes of an attribute average to 0 over train, so the train mean of reconstructions is ā; that of the
+        # removed feature's own contribution is frequency · code.
+        whole = torch.stack([codes[name, prompt.value((name,))] for name in ATTRIBUTES]).sum(0)
+        weights.append(share((1 - len(rows[old]) / len(x)) * codes[old], whole))
+    return torch.stack(steps), torch.stack(weights)
+
+
+def cell_value(accuracy: list[float], weight: list[float], no_edit: float, sky: float, w_sky: float) -> float:
+    """S of METHOD §7."""
+    x = [min(max((w - w_sky) / max(1 - w_sky, 0.1), 0), 1) for w in weight]
+    v = [(one - no_edit) / (sky - no_edit) * (1 - cost) for one, cost in zip(accuracy, x, strict=True)]
+    return sum(max(0, *v[: i + 1]) for i in range(len(v))) / len(v)
+
+
+def judge(model: Model, attribute: str, suite: dict[str, TopK], x: dict[str, Tensor], test: Split) -> dict[str, Any]:
+    """All figures of the cell that has this attribute and the sites of ``suite``."""
+    a_s, a_t = (model.run(some, dict.fromkeys(suite))[1] for some in (test.prompts, test.counterfactual((attribute,))))
+    truth = model.run(test.prompts, a_t)[0]
+
+    def accuracy(written: dict[str, Tensor]) -> float:
+        return (model.run(test.prompts, written)[0] == truth).double().mean().item()
+
+    def mean(columns: Sequence[Tensor]) -> float:  # over sites, then over prompts; NaN dropped
+        return torch.stack([*columns]).nanmean(0).nanmean().item()
+
+    codes = {site: skyline(x[site], model.spec.split("train"), test, attribute) for site in suite}
+    no_edit, sky = accuracy({}), accuracy({site: a_s[site] + step for site, (step, _) in codes.items()})
+    w_sky = mean([weight for _, weight in codes.values()])
+
+    def figures(dictionaries: dict[str, TopK]) -> dict[str, Any]:
+        edits = [exchange(d, x[site], a_s[site], a_t[site]) for site, d in dictionaries.items()]
+        by_budget = [list(zip(*of_sites, strict=True)) for of_sites in zip(*edits, strict=True)]
+        right = [accuracy(dict(zip(dictionaries, edited, strict=True))) for edited, _, _ in by_budget]
+        weight, distance = ([mean(columns[i]) for columns in by_budget] for i in (1, 2))
+        value = cell_value(right, weight, no_edit, sky, w_sky)
+        return {"accuracy": right, "weight": weight, "distance": distance, "s": value}
+
+    random = ({site: matched(d, site, x[site], i) for site, d in suite.items()} for i in range(NULL_SEEDS))
+    own, *nulls = map(figures, (suite, *random))
+    s, s_null = own["s"], sum(null["s"] for null in nulls) / NULL_SEEDS
+    score = (s - s_null) / (1 - min(s_null, 0.9)) if s >= s_null else (s - s_null) / s_null
+    return {"skyline_weight": w_sky, **own, "s_null": s_null, "score": score}
+
+
+@torch.no_grad()
+def main() -> None:
+    """Print the figures, and the hashes of what they were computed on."""
+    import tomllib
+
+    parser = argparse.ArgumentParser(description="A card's headline figures, computed a second time.")
+    parser.add_argument("--suite", type=Path, default=ROOT / "reference_saes" / "ioi-mini" / "topk")
+    parser.add_argument("--prompts", type=int, default=200)
+    given = parser.parse_args()
+    circuit = tomllib.loads(CIRCUIT.read_text())
+    model = Model(WEIGHTS, task_spec(circuit["task"]))
+    test = model.spec.split("test").head(given.prompts)
+    sites: dict[str, list[str]] = {}
+    for cell in (cell for cell in circuit["cells"]["headline"] if circuit["ranked"][cell]["ranked"]):
+        for part in circuit["cross-sections"][cell.partition("@")[2]]:
+            heads = [head for group in part["groups"] for head in circuit["heads"][group]]
+            sites.setdefault(cell, []).extend(f"{part['component']}.{head}@{part['role']}" for head in heads)
+    x = model.run(model.spec.split("train").prompts, {site: None for some in sites.values() for site in some})[1]
+    cells = {}
+    for cell, some in sites.items():
+        suite = {site: trained(given.suite, site) for site in some}
+        cells[cell] = judge(model, cell.partition("@")[0], suite, x, test)
+    found = [CIRCUIT, *sorted(WEIGHTS.iterdir()), *sorted(given.suite.iterdir())]
+    files = [path for path in found if path.suffix in (".toml", ".json", ".safetensors")]
+    report = {
+        "prompts": given.prompts,
+        "cells": cells,
+        "ioi_score": sum(cell["score"] for cell in cells.values()) / len(cells),
+        "spec_sha256": model.spec.sha256,
+        "files": {os.path.relpath(path, ROOT): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+    shown = json.loads(json.dumps(report, allow_nan=False), parse_float=lambda digits: round(float(digits), 6))
+    sys.stdout.write(json.dumps(shown, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
