@@ -75,6 +75,11 @@ class Site:
         return f"blocks.{self.layer}.{infix}hook_{self.component}"
 
     @property
+    def point(self) -> HookPoint:
+        """Where it reads, without the role."""
+        return HookPoint(self.component, self.layer, self.head)
+
+    @property
     def long(self) -> str:
         """``blocks.9.attn.hook_z[9]@end``."""
         head = "" if self.head is None else f"[{self.head}]"

@@ -61,7 +61,10 @@ def inspect(
     if found.cells:
         console.print(_cells(found))
     elif found.sites:
-        console.print(f"no site of the circuit {found.track} is among these: none of its cells can be scored")
+        console.print(
+            f"no site of the circuit {found.track} is among these: each hook is a track of its own, so evaluate "
+            f"them one at a time, such as --hook {found.sites[0].point}"
+        )
     else:
         console.print("what is scored depends on the hook: add --hook, such as --hook blocks.8.hook_resid_pre")
 

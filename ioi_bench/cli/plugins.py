@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import out, print_json, say
+from ioi_bench.cli.console import out, print_json, progress, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,17 +94,29 @@ def check(
     what: Annotated[
         str | None, typer.Argument(metavar="[FILE_OR_NAME]", help="By default all that are installed.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="A source of the plugin's format: its loaders are checked on it.")
+    ] = None,
+    hook: options.Hook = None,
+    settings: options.Set = None,
     json: options.Json = False,
 ) -> None:
-    """Import plugins, call all their hooks, and say what is wrong; exits 2 for the one asked for, 1 among all.
+    """Import plugins, call all their hooks, run the conformance kit on what they give, and say what is wrong.
+
+    Edits, metrics and baselines are checked on random data, loaders on --source. Exits 2 where the plugin asked for
+    cannot be used, 1 where a check fails or one among all is broken.
 
     \b
     Examples:
       ioi-bench plugins check my_sae.py
+      ioi-bench plugins check my_sae.py --source my_sae.safetensors --hook blocks.2.hook_resid_pre
       ioi-bench plugins check ioi-bench-example
       ioi-bench plugins check
     """
     from ioi_bench.plugins.manager import Plugins
+    from ioi_bench.plugins.sources import open_source
+    from ioi_bench.testing import run_checks
+    from ioi_bench.testing.plugins import plugin_cases
 
     file = what is not None and (what.endswith(".py") or Path(what).is_file())
     plugins = Plugins.load([what] if file and what else [])
@@ -111,16 +124,33 @@ def check(
     problems = [problem for problem in plugins.check() if name in (None, problem.plugin)]
     infos = plugins.infos if name is None else [plugins.named(name)]
     broken = {problem.plugin for problem in problems if not problem.works}
-    if json:
-        told = [{"plugin": p.plugin, "message": p.message, "works": p.works} for p in problems]
-        print_json({"sound": not broken, "checked": [info.name for info in infos], "problems": told})
-    else:
-        for info in infos:
+    opened = None if source is None else open_source(source)
+    given = options.load_options(hook=hook, settings=settings)
+    results = {}
+    with progress() as told:
+        for done, info in enumerate(infos, start=1):
             if info.name not in broken:
-                out().print(f"{info.name} is sound: it gives {_gives(plugins, info.name)}")
+                results[info.name] = run_checks(*plugin_cases(plugins, info.name, opened, given))
+            told("plugins checked", done, len(infos))
+    failed = {name for name, found in results.items() if any(result.failed for result in found)}
+    if json:
+        found = [{"plugin": p.plugin, "message": p.message, "works": p.works} for p in problems]
+        checks = [{"plugin": name, **asdict(result)} for name, made in results.items() for result in made]
+        checked = [info.name for info in infos]
+        print_json({"sound": not broken | failed, "checked": checked, "problems": found, "checks": checks})
+    else:
+        for name, made in results.items():
+            if name not in failed:
+                passed = sum(result.outcome == "passed" for result in made)
+                told_of = f"{passed} checks passed" if passed else "nothing of it can be checked without a --source"
+                out().print(f"{name} is sound: it gives {_gives(plugins, name)}; {told_of}", soft_wrap=True)
     for problem in problems:
         say(f"warning: {problem}" if problem.works else f"error: {problem}", style="yellow" if problem.works else "red")
-    if broken:
+    for made in results.values():
+        for result in made:
+            if result.failed:
+                say(f"error: {result.message}", style="red")
+    if broken or failed:
         raise typer.Exit(1)
 
 

@@ -98,7 +98,7 @@ class Suite:
     @property
     def hooks(self) -> tuple[HookPoint, ...]:
         """The hook points of its sites, in their order."""
-        return tuple(sorted({HookPoint(site.component, site.layer, site.head) for site in self.dictionaries}, key=str))
+        return tuple(sorted({site.point for site in self.dictionaries}, key=str))
 
     @property
     def sites(self) -> tuple[Site, ...]:

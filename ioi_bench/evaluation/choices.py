@@ -169,11 +169,11 @@ def to_sqrt_d(suite: Suite, inputs: Inputs) -> Suite:
     """Multiply the inputs of each hook point so that their mean norm on train is √d_in, over the circuit's roles."""
     norms: dict[HookPoint, list[float]] = {}
     for site, activations in inputs.train.activations.items():
-        hook = HookPoint(site.component, site.layer, site.head)
+        hook = site.point
         norms.setdefault(hook, []).append(activations.double().norm(dim=1).mean().item())
     factors = {}
     for site, dictionary in suite.dictionaries.items():
-        found = norms.get(HookPoint(site.component, site.layer, site.head))
+        found = norms.get(site.point)
         if found:
             factors[site] = dictionary.d_in**0.5 / (sum(found) / len(found))
     return rescaled(suite, factors)

@@ -21,11 +21,7 @@ def suites_by_hook(suite: Suite) -> dict[HookPoint, Suite]:
         hook: replace(
             suite,
             name=f"{suite.name}/{hook}",
-            dictionaries={
-                site: dictionary
-                for site, dictionary in suite.dictionaries.items()
-                if HookPoint(site.component, site.layer, site.head) == hook
-            },
+            dictionaries={site: dictionary for site, dictionary in suite.dictionaries.items() if site.point == hook},
         )
         for hook in suite.hooks
     }

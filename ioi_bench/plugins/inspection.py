@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.errors import UnknownNameError
-from ioi_bench.lm.circuit import Circuit, load_circuit
+from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.plugins.loading import claim_source
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions, ModelRecord, Recognised
@@ -38,8 +38,10 @@ class Inspection:
         origin: the source as it was given.
         loader: which loader knows it.
         sites: where its dictionaries stand; empty where neither the source nor ``--hook`` says.
-        model: the model that it would be scored on, and ``track`` its circuit's.
-        cells: those with a site that has a dictionary; empty where none of the circuit's sites has one.
+        model: the model that it would be scored on.
+        track: its circuit's, or that of the only hook point where the circuit has none of its sites.
+        cells: those of the track with a site that has a dictionary; empty where several hook points would each be a
+            track of their own.
     """
 
     origin: str
@@ -66,6 +68,9 @@ def inspect_source(
     known = plugins.all(ModelRecord)
     circuit = known[model].circuit() if model in known else load_circuit("gpt2")
     sites = sites_of(claim.recognised, options)
+    points = {site.point for site in sites}
+    if len(points) == 1 and not set(sites) & set(circuit.sites):  # as an evaluation chooses the track
+        circuit = hook_circuit(model, points.pop(), circuit.task)
     return Inspection(
         source.origin, claim.loader.name, claim.recognised, sites, model, circuit.track, _covers(sites, circuit)
     )

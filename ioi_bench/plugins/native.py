@@ -11,7 +11,7 @@ from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import HEADER_FILE, HEADER_KEY, SuiteHeader, load_suite, read_header
 from ioi_bench.dictionaries.suite_content import Suite
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
-from ioi_bench.sites import HookPoint, Site
+from ioi_bench.sites import Site
 
 __all__ = ["loader"]
 
@@ -48,7 +48,7 @@ def _is_native(source: Source) -> bool:
 def _told(header: SuiteHeader) -> Recognised:
     first = next(iter(header.dictionaries.values()))
     sites = tuple(sorted((Site.parse(text) for text in header.dictionaries), key=str))
-    hooks = {HookPoint(site.component, site.layer, site.head) for site in sites}
+    hooks = {site.point for site in sites}
     names = sorted({entry.architecture for entry in header.dictionaries.values()})
     return Recognised(
         architecture=", ".join(names),

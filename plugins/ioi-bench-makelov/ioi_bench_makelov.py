@@ -126,7 +126,7 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     decoder = pick(found, ["W_dec"], where)["W_dec"]
     if decoder.ndim != 2:
         raise SuiteError(f"{where}: W_dec has the shape {list(decoder.shape)}, expected [d_sae, d_in]")
-    hooks = dict.fromkeys(HookPoint(site.component, site.layer, site.head) for some in sites.values() for site in some)
+    hooks = dict.fromkeys(site.point for some in sites.values() for site in some)
     factor = f"inputs × {SCALES}" if source.has(SCALES) else "none given"
     notes = (BASIS,) if source.has(SCALES) or options.scale is not None else (BASIS, UNSCALED)
     stand = tuple(sorted((site for some in sites.values() for site in some), key=str))

@@ -58,7 +58,7 @@ def test_the_list_shows_plugins_and_what_they_give(cli, sound):
         assert text in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
     table = result.stdout.partition("what it is")[2].splitlines()
-    starts = {line.index(text) for text in ("axes", "names", "native") for line in table if text in line.split()}
+    starts = {line.index(text) for text in ("axes", "mine", "native") for line in table if text in line.split()}
     assert len(starts) == 1, "the columns stand under each other"
 
 
@@ -109,13 +109,82 @@ def test_show_tells_of_a_plugin_and_of_a_thing(cli, sound):
 
 def test_check_of_a_file(cli, sound, broken):
     result = cli("plugins", "check", sound)
-    assert (result.exit_code, result.stdout) == (0, "sound is sound: it gives 1 loader, 1 baseline, 1 reporter\n")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("sound is sound: it gives 1 loader, 1 baseline, 1 reporter; ")
+    assert int(result.stdout.split("; ")[1].split()[0]) >= 10
     result = cli("plugins", "check", broken)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "did you mean 'ioi_bench_loaders'?" in result.stderr
     result = cli("plugins", "check", sound.with_name("soumd.py"))
     assert result.exit_code == 2
     assert "did you mean" in result.stderr
+
+
+FAULTY = """
+import torch
+from ioi_bench.plugins import Baseline, EditRecord, Loader, MetricRecord, Recognised
+from ioi_bench.dictionaries.architectures import Relu
+from ioi_bench.dictionaries.suite import Suite
+from ioi_bench.editing import exchange
+
+class Stateful(Relu):
+    name = "stateful"
+    calls = []
+
+    def encode(self, x):
+        self.calls.append(1)
+        return super().encode(x) + (len(self.calls) > 1)
+
+def sae(n):
+    return Stateful(W_enc=torch.eye(n), b_enc=torch.zeros(n), W_dec=torch.eye(n), b_dec=torch.zeros(n))
+
+def batch_mean(inputs):
+    return (inputs.edited_logits - inputs.edited_logits.mean(0)).norm(dim=-1)
+
+def ioi_bench_baselines():
+    return [Baseline("remembering", "x", lambda train, seed: sae(train.shape[1]))]
+
+def ioi_bench_metrics():
+    return [MetricRecord("of-the-batch", "x", batch_mean)]
+
+def recognise(source, options):
+    return Recognised("relu", (options.hook,), 8, 8) if source.has("mine.txt") else None
+
+def load(source, options):
+    w = torch.eye(16)
+    return Suite.at_hook("m", "ioi-mini", options.hook, Relu(W_enc=w, b_enc=w[0], W_dec=w, b_dec=w[0]))
+
+def ioi_bench_loaders():
+    return [Loader("mine", "x", recognise, load)]
+"""
+
+
+def test_check_runs_the_conformance_kit_on_what_a_plugin_gives(cli, tmp_path):
+    file = tmp_path / "faulty.py"
+    file.write_text(FAULTY)
+    (tmp_path / "mine.txt").write_text("x")
+    source = ("--source", tmp_path / "mine.txt", "--hook", "blocks.1.hook_resid_pre")
+    result = cli("plugins", "check", file, *source)
+    assert (result.exit_code, result.stdout) == (1, "")
+    for said in (
+        "baseline remembering: checked that",
+        "metric of-the-batch: checked that",
+        "loader mine: checked that",
+    ):
+        assert said in result.stderr, said
+    data = json.loads(cli("plugins", "check", file, "--json").stdout)
+    assert data["sound"] is False
+    assert {"baseline remembering", "metric of-the-batch"} == {
+        check["subject"] for check in data["checks"] if check["outcome"] == "failed"
+    }
+
+
+def test_a_loader_is_checked_on_a_source_of_its_format(cli):
+    result = cli("plugins", "check", "ioi-bench", "--source", TOPK)
+    assert result.exit_code == 0, result.stderr
+    without = cli("plugins", "check", "ioi-bench")
+    counts = [int(found.stdout.split("; ")[1].split()[0]) for found in (result, without)]
+    assert counts[0] > counts[1]
 
 
 def test_inspect_tells_what_a_suite_is_without_model_or_weights(cli, monkeypatch):

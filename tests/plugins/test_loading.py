@@ -238,6 +238,18 @@ def test_a_pickle_that_wants_code_is_refused_by_name_where_no_loader_knows_it(tm
         load_source(open_source(tmp_path / "w.npz"), plugins=Plugins.load(packages=False))
 
 
+def test_what_would_be_scored_is_the_track_that_an_evaluation_takes(tmp_path):
+    point = HookPoint.parse("blocks.2.hook_resid_pre")
+    save_suite(Suite.at_hook("s", "ioi-mini", point, native(128)), tmp_path / "one")
+    found = inspect_source(open_source(tmp_path / "one"), plugins=Plugins.load(packages=False))
+    assert found.track == "ioi-mini/blocks.2.hook_resid_pre"
+    assert len(found.cells) == 15
+    assert {(cell.headline, cell.ranked, cell.covered) for cell in found.cells} == {(True, None, 1)}
+    several = {HookPoint("resid_pre", layer).at(Role.END): native(128) for layer in (1, 2)}
+    save_suite(Suite("s", "ioi-mini", several), tmp_path / "two")
+    assert inspect_source(open_source(tmp_path / "two"), plugins=Plugins.load(packages=False)).cells == ()
+
+
 def test_architectures_of_plugins_are_known_where_they_are_given_and_nowhere_else(tmp_path):
     class Mine(Relu):
         name = "mine"

@@ -84,7 +84,8 @@ def test_it_is_found_and_its_suites_are_stored_loaded_and_scored(python, tmp_pat
 def test_the_command_line_knows_it(python, tmp_path):
     main = "from ioi_bench.cli import main; main()"
     done = run(python, tmp_path, "-c", main, "plugins", "check", "example")
-    assert (done.returncode, done.stdout) == (0, "example is sound: it gives 1 architecture\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("example is sound: it gives 1 architecture; ")
 
 
 def test_the_module_stays_as_short_as_a_template_should():

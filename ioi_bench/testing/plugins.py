@@ -1,0 +1,86 @@
+"""What can be checked of a plugin without its author: edits, metrics and baselines, and its loaders on a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ioi_bench.dictionaries.source import Source
+from ioi_bench.errors import IoiBenchError
+from ioi_bench.plugins.manager import Plugins
+from ioi_bench.plugins.records import (
+    Baseline,
+    EditRecord,
+    Loader,
+    LoadOptions,
+    MetricInputs,
+    MetricRecord,
+    Record,
+)
+from ioi_bench.sites import Cell, Site
+from ioi_bench.testing.dictionaries import DictionaryCase
+from ioi_bench.testing.edits import EditCase
+from ioi_bench.testing.loaders import LoaderCase
+from ioi_bench.testing.metrics import MetricCase
+from ioi_bench.testing.results import Case
+
+__all__ = ["plugin_cases"]
+
+R = TypeVar("R", bound=Record)
+_CELL, _SITE = Cell.parse("io@nm-out"), Site.parse("z.0.0@end")
+_PROMPTS, _VOCAB, _D_IN, _TRAIN = 12, 40, 16, 400
+
+
+def plugin_cases(
+    plugins: Plugins, name: str, source: Source | None = None, options: LoadOptions | None = None
+) -> Iterator[Case]:
+    """The cases of one plugin; its loaders are checked on ``source``, those of them that know it."""
+    generator = torch.Generator().manual_seed(0)
+
+    def own(kind: type[R]) -> Iterator[R]:
+        return (record for key, record in plugins.all(kind).items() if plugins.owner(kind, key) == name)
+
+    for edit in own(EditRecord):
+        yield EditCase(edit)
+    for metric in own(MetricRecord):
+        yield _metric_case(metric, generator)
+    for baseline in own(Baseline):
+        train = torch.randn(_TRAIN, _D_IN, generator=generator) @ torch.randn(_D_IN, _D_IN, generator=generator)
+        yield DictionaryCase(baseline.fit(train, 0), inputs=train[:64], name=f"baseline {baseline.name}")
+    if source is not None:
+        given = options or LoadOptions()
+        yield from (LoaderCase(loader, source, given) for loader in own(Loader) if _knows(loader, source, given))
+
+
+def _knows(loader: Loader, source: Source, options: LoadOptions) -> bool:
+    try:
+        return loader.recognise(source, options) is not None
+    except IoiBenchError:
+        return False
+
+
+def _metric_case(record: MetricRecord, generator: torch.Generator) -> MetricCase:
+    """The metric on random logits and activations of one site."""
+
+    def measure(**given: Tensor) -> Tensor:
+        return record.measure(
+            MetricInputs(
+                cell=_CELL,
+                edited_logits=given["edited_logits"],
+                clean_logits=given["clean_logits"],
+                counterfactual_logits=given["counterfactual_logits"],
+                edited={_SITE: given["edited"]},
+                clean={_SITE: given["clean"]},
+                counterfactual={_SITE: given["counterfactual"]},
+                names=given["names"],
+            )
+        )
+
+    sizes = dict.fromkeys(("edited_logits", "clean_logits", "counterfactual_logits"), _VOCAB)
+    sizes |= dict.fromkeys(("edited", "clean", "counterfactual"), _D_IN)
+    arguments = {key: torch.randn(_PROMPTS, size, generator=generator) for key, size in sizes.items()}
+    arguments["names"] = torch.stack([torch.randperm(_VOCAB, generator=generator)[:4] for _ in range(_PROMPTS)])
+    return MetricCase(measure, arguments, may_be_nan=True, name=record.name)
