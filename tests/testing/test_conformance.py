@@ -44,6 +44,8 @@ def normal(*shape, seed=0):
 def build(name, dtype=torch.float32, **changes):
     cls = ARCHITECTURES[name]
     tensors = {n: normal(*s, seed=i).to(dtype) for i, (n, s) in enumerate(cls.shapes(D_IN, D_SAE).items())}
+    if name == "jumprelu":
+        tensors["threshold"] = tensors["threshold"].abs()  # there are no negative ones
     return cls(**{**tensors, "scale": 1.7, **EXTRA.get(name, {}), **changes})
 
 
