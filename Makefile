@@ -14,9 +14,13 @@ help: ## what can be made
 
 setup: $(STAMP) ## build .venv with everything in it
 
-$(STAMP): pyproject.toml constraints.txt
+# The plugins of this repository: separate packages, which need nothing beyond what ioi-bench has.
+PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+
+$(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(foreach plugin,$(PLUGINS),-e ./$(plugin))
 	@touch $@
 
 demo: $(STAMP) ## score a shipped SAE suite on the shipped model (the first time a few minutes, most of it set-up)

@@ -7,6 +7,7 @@
     │   ├── UnknownNameError      a site, model, architecture, … that does not exist, with near misses
     │   ├── SuiteError            a suite or weight file that cannot be read or does not fit
     │   ├── DictionaryError       a dictionary that breaks its contract (shape, NaN, affinity)
+    │   ├── PluginError           a plugin that cannot be imported or breaks its hook's contract; it is named
     │   └── TaskError             a prompt or split that cannot be built
     ├── ModelUnavailableError     weights that are neither local nor reachable
     └── StorageError              the disk refused (permission, space)
@@ -24,6 +25,7 @@ __all__ = [
     "InputError",
     "IoiBenchError",
     "ModelUnavailableError",
+    "PluginError",
     "StorageError",
     "SuiteError",
     "TaskError",
@@ -72,6 +74,10 @@ class SuiteError(InputError):
 
 class DictionaryError(InputError):
     """A dictionary that breaks its contract: shapes, finiteness or affine decoding."""
+
+
+class PluginError(InputError):
+    """A plugin that was asked for and cannot be used; the message names it, and what its author must change."""
 
 
 class TaskError(InputError):

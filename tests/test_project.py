@@ -28,7 +28,7 @@ MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
-LONG = ("evaluate", "train", "calibrate", "skyline", "model")
+LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model")
 
 
 def shell_lines(page):

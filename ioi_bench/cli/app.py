@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import model, task
+from ioi_bench.cli import model, plugins, task
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
+from ioi_bench.cli.inspect import inspect
 from ioi_bench.cli.skyline import skyline
 from ioi_bench.cli.train import train
 from ioi_bench.errors import IoiBenchError
@@ -52,10 +53,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, skyline, train, calibrate):
+for command in (evaluate, inspect, skyline, train, calibrate):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
+app.add_typer(plugins.app)
 
 
 def _version(asked: bool) -> None:
@@ -82,6 +84,7 @@ def root(
     \b
     Examples:
       ioi-bench evaluate reference_saes/ioi-mini/topk   a score card of a suite
+      ioi-bench inspect my_saes/                        what it is, and what would be scored
       ioi-bench task show                               the prompts, with their roles coloured
       ioi-bench skyline                                 what supervised dictionaries reach
     """  # \b keeps the lines of the examples as they are

@@ -60,6 +60,13 @@ def print_card(card: Card, console: Console) -> None:
     if len(made.methods) > 1 and any(cell.headline and cell.ranked for cell in card.cells):
         console.print("\nthe methods beside each other: score, accuracy/weight")
         console.print(_by_method(card))
+    if card.baselines:
+        console.print("\nbaselines, judged as the suite is: IOI score")
+        console.print(_baselines(card))
+    method, budget = _headline_method(card), shown_budget(card.made.budgets)
+    if any(edit.metrics for cell in card.cells for edit in cell.edits):
+        console.print(f"\nplugins' metrics: {method}, k = {budget}")
+        console.print(_metrics(card, method, budget))
     console.print()
     for line in _LEGEND:
         console.print(line, style="dim")
@@ -136,4 +143,34 @@ def _by_method(card: Card) -> Table:
                 shown = number(score.score.value) if score else ""
                 row.append(f"{shown} {_pair(_edit(cell, method, budget))}".strip())
             table.add_row(cell.name, *row)
+    return table
+
+
+def _baselines(card: Card) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("baseline", no_wrap=True)
+    for method in card.headline:
+        table.add_column(method, justify="right", no_wrap=True)
+    rows = {card.made.suite: card.headline, **{row.name: row.headline for row in card.baselines}}
+    for name, headline in rows.items():
+        table.add_row(name, *(figure(headline[method].score) for method in card.headline))
+    return table
+
+
+def _metrics(card: Card, method: str, budget: int) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("cell", no_wrap=True)
+    names = list(card.cells[0].edits[0].metrics)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in card.cells:
+        edit = _edit(cell, method, budget)
+        if cell.headline and edit is not None:
+            table.add_row(cell.name, *(figure(edit.metrics[name]) for name in names))
     return table

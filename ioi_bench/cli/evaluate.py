@@ -15,8 +15,27 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A suite: a folder with suite.json, or a .safetensors.")],
-    model: options.Model = "ioi-mini",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder in any format that a loader knows.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="ioi-mini, gpt2, a plugin's, or a directory; by default the one that PATH names."
+        ),
+    ] = None,
+    loader: options.Loader = None,
+    hook: options.Hook = None,
+    arch: options.Arch = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="A factor on the inputs, or sqrt-d for a mean norm of √d_in.")
+    ] = None,
+    settings: options.Set = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option("--baseline", help="A row beside the suite, such as pca; may be repeated.")
+    ] = None,
+    report: Annotated[
+        list[str] | None, typer.Option("--report", help="A report beside card.json, such as markdown; may be repeated.")
+    ] = None,
+    plugin: options.Plugin = None,
     split: Annotated[str, typer.Option("--split", help="validation or test; choose on validation.")] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
     methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
@@ -30,7 +49,7 @@ def evaluate(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Score a suite of dictionaries: how well editing its features does what editing the prompt would.
+    """Score dictionaries: how well editing its features does what editing the prompt would.
 
     Prints the IOI score and a table of cells, and writes card.json, prompts.parquet and card.png. 0 is what matched
     random dictionaries reach, 1 what supervised ones reach.
@@ -40,29 +59,39 @@ def evaluate(
       ioi-bench evaluate reference_saes/ioi-mini/topk
       ioi-bench evaluate my_saes/ --model gpt2 --prompts 500
       ioi-bench evaluate my_saes/ --methods exchange --budgets 1,2,4 --out runs/mine
+      ioi-bench evaluate my_saes/ --baseline pca --baseline neurons --report markdown
+      ioi-bench evaluate my_sae.safetensors --plugin my_sae.py --hook "blocks.1.attn.hook_z[0]"
       ioi-bench evaluate my_saes/ --json | jq .headline
     """
     from ioi_bench.cli.card_table import print_card
-    from ioi_bench.dictionaries.suite import load_suite
     from ioi_bench.evaluation.evaluate import evaluate as run
+    from ioi_bench.plugins.loading import load_source
+    from ioi_bench.plugins.sources import open_source
 
-    suite = load_suite(path)
+    plugins = options.load_plugins(plugin)
+    given = options.load_options(hook=hook, arch=arch, model=model, scale=scale, settings=settings)
+    loaded = load_source(open_source(path), given, loader, plugins=plugins)
+    suite = loaded.suite
     target = folder or Path("runs") / f"{_file_name(suite.name)}-{suite.sha256[:8]}"
-    with progress() as report:
+    with progress() as told:
         card = run(
-            suite,
+            loaded,
+            options=given,
             model=model,
             split=split,
             prompts=prompts,
             train_prompts=train_prompts,
             budgets=options.numbers("--budgets", budgets),
             methods=options.words(methods),
+            baselines=baseline or (),
+            reports=report or (),
+            plugins=plugins,
             device=options.device_name(device),
             batch_size=batch_size,
             seed=seed,
             cache_dir=cache_folder(),
             out=target,
-            progress=report,
+            progress=told,
         )
     if json:
         typer.echo(card.model_dump_json(indent=1))
@@ -70,7 +99,8 @@ def evaluate(
         print_card(card, out())
     for warning in card.warnings:
         say(f"warning: {warning.message}", style="yellow")
-    say(f"wrote {target}/: card.json, prompts.parquet, card.png, card.svg")
+    reports = "".join(f", report-{name}" for name in report or ())
+    say(f"wrote {target}/: card.json, prompts.parquet, card.png, card.svg{reports}")
 
 
 def _file_name(name: str) -> str:

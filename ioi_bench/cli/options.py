@@ -12,16 +12,25 @@ from ioi_bench.errors import InputError
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
+    from ioi_bench.plugins.manager import Plugins
+    from ioi_bench.plugins.records import LoadOptions
 
 __all__ = [
+    "Arch",
     "BatchSize",
     "Device",
+    "Hook",
     "Json",
+    "Loader",
     "Model",
+    "Plugin",
     "Prompts",
     "Seed",
+    "Set",
     "TrainPrompts",
     "device_name",
+    "load_options",
+    "load_plugins",
     "numbers",
     "refuse_existing",
     "state_file",
@@ -37,6 +46,17 @@ TrainPrompts = Annotated[
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Prompts at once: memory and time, not results.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and the random dictionaries.")]
+Plugin = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A plugin in one Python file, which is run; may be repeated.")
+]
+Loader = Annotated[
+    str | None, typer.Option("--loader", help="Which loader reads it; by default the one that knows it.")
+]
+Hook = Annotated[
+    str | None, typer.Option("--hook", help="Where it reads, if it does not say: blocks.8.hook_resid_pre.")
+]
+Arch = Annotated[str | None, typer.Option("--arch", help="Its architecture, if it does not say.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For the loader; may be repeated.")]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -61,6 +81,52 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in words(text))
     except ValueError:
         raise InputError(f"{option} is {text!r}, expected whole numbers with commas, such as 1,2,4") from None
+
+
+def load_plugins(files: list[Path] | None) -> Plugins:
+    """All plugins; those that are broken are warned about, and one that a file was given for ends the command.
+
+    Raises:
+        InputError: a file does not exist; `PluginError`: its plugin is broken.
+    """
+    from ioi_bench.cli.console import say
+    from ioi_bench.plugins.manager import Plugins
+
+    plugins = Plugins.load(files or ())
+    for problem in plugins.check():
+        say(f"warning: {problem}", style="yellow")
+    return plugins
+
+
+def load_options(
+    *,
+    hook: str | None = None,
+    arch: str | None = None,
+    model: str | None = None,
+    scale: str | None = None,
+    settings: list[str] | None = None,
+) -> LoadOptions:
+    """What the options say of a source.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    from ioi_bench.plugins.loading import SQRT_D
+    from ioi_bench.plugins.records import LoadOptions
+    from ioi_bench.sites import HookPoint
+
+    pairs = {}
+    for text in settings or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set is {text!r}, expected KEY=VALUE")
+        pairs[key] = value
+    try:
+        factor = scale if scale in (None, SQRT_D) else float(scale)
+    except ValueError:
+        raise InputError(f"--scale is {scale!r}, expected a number or {SQRT_D}") from None
+    where = None if hook is None else HookPoint.parse(hook)
+    return LoadOptions(hook=where, arch=arch, model=model, scale=factor, settings=pairs)
 
 
 def circuit_of(model: LanguageModel) -> Circuit:

@@ -12,15 +12,27 @@ from torch import Tensor
 
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.errors import DictionaryError, SuiteError
+from ioi_bench.sites import HookPoint, Role
 
-__all__ = ["building", "input_factor", "model_name", "needed", "pick", "state_dict", "suite_name", "unsubtracted"]
+__all__ = [
+    "building",
+    "by_hook",
+    "model_name",
+    "needed",
+    "only_file",
+    "pick",
+    "state_dict",
+    "suite_name",
+    "unsubtracted",
+    "whole_number",
+]
 
 T = TypeVar("T")
 _MODEL_NAMES = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
 
 
-def pick(found: Any, names: Iterable[str], where: str) -> dict[str, Tensor]:
-    """The tensors of these names.
+def pick(found: Any, names: Iterable[str], where: str) -> dict[str, Any]:
+    """The tensors of these names (Any, since they go into constructors by ``**``).
 
     Raises:
         SuiteError: not a mapping, or some are missing or no tensors; ``where`` names the file.
@@ -71,17 +83,49 @@ def needed(value: T | None, what: str, source: Source, remedy: str) -> T:
     return value
 
 
-def input_factor(scale: float | str | None) -> float:
-    """The factor on the inputs that ``--scale`` gives; 1 where it gives none.
+def whole_number(text: str, flag: str) -> int:
+    """What ``--set`` gives as text.
 
     Raises:
-        SuiteError: a rule such as ``sqrt-d``, which takes activations to turn into a number: nothing is guessed.
+        SuiteError: it is no whole number.
     """
-    if scale is None:
-        return 1.0
-    if isinstance(scale, str):
-        raise SuiteError(f"the scale {scale!r} depends on activations, which a loader has not: give a number")
-    return float(scale)
+    if not text.isdecimal():
+        raise SuiteError(f"--set {flag}={text} is not a whole number: write --set {flag}=32")
+    return int(text)
+
+
+def only_file(source: Source, suffix: str) -> str | None:
+    """The only file of that ending; None where there is none or there are several."""
+    files = [name for name in source.files if name.endswith(suffix)]
+    return files[0] if len(files) == 1 else None
+
+
+def by_hook(
+    source: Source, files: Mapping[str, HookPoint | None], wanted: HookPoint | None
+) -> dict[HookPoint | None, str]:
+    """Files by the hook point that they are for; ``--hook`` chooses one of many, and overrules where there is one.
+
+    They are in the order in which a suite keeps its sites, so that the first file here is the first dictionary there.
+
+    Raises:
+        SuiteError: two for one hook point, or none for the one wanted.
+    """
+    if wanted is not None and len(files) == 1:
+        return {wanted: next(iter(files))}
+    found: dict[HookPoint | None, str] = {}
+    for name, hook in files.items():
+        if hook in found:
+            where = hook or "a hook point that they do not say"
+            raise SuiteError(
+                f"{source.origin!r} has two dictionaries at {where}: {found[hook]!r} and {name!r}; give a folder with "
+                "one of them"
+            )
+        found[hook] = name
+    if wanted is None:
+        return dict(sorted(found.items(), key=lambda item: str(item[0] and item[0].at(Role.END))))
+    if wanted not in found:
+        raise SuiteError(f"{source.origin!r} has no dictionary at {wanted}: it has {', '.join(map(str, found))}")
+    return {wanted: found[wanted]}
 
 
 def model_name(text: str | None) -> str | None:

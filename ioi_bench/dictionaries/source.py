@@ -181,7 +181,7 @@ class Source:
         with storage_errors("read", file):
             self._refuse_large(name, _unpacked(file))
             try:
-                with np.load(file, allow_pickle=False) as arrays:
+                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                     return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
             except (ValueError, TypeError, zipfile.BadZipFile, EOFError, KeyError) as error:
                 raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error

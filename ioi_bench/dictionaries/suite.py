@@ -12,7 +12,7 @@ the architecture's declaration before a tensor is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
@@ -22,14 +22,24 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from ioi_bench.atomic import storage_errors, write_file
-from ioi_bench.dictionaries.architectures import Architecture, architecture
+from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture, architecture
 from ioi_bench.dictionaries.folder import write_folder
 from ioi_bench.dictionaries.suite_content import Suite, check_fits, describe, require_native
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError
 from ioi_bench.sites import Site
 
-__all__ = ["DictionaryHeader", "Suite", "SuiteHeader", "check_fits", "load_suite", "save_suite"]
+__all__ = [
+    "HEADER_FILE",
+    "HEADER_KEY",
+    "DictionaryHeader",
+    "Suite",
+    "SuiteHeader",
+    "check_fits",
+    "load_suite",
+    "read_header",
+    "save_suite",
+]
 
 HEADER_FILE = "suite.json"
 HEADER_KEY = "ioi_bench_suite"
@@ -94,12 +104,17 @@ def save_suite(suite: Suite, path: str | Path, *, overwrite: bool = False) -> No
         write_folder(path, {WEIGHTS_FILE: safetensors.torch.save(tensors), HEADER_FILE: text.encode()})
 
 
-def load_suite(path: str | Path, circuit_sites: Iterable[Site] | None = None) -> Suite:
+def load_suite(
+    path: str | Path,
+    circuit_sites: Iterable[Site] | None = None,
+    architectures: Mapping[str, type[Architecture]] = ARCHITECTURES,
+) -> Suite:
     """Read a suite in the native format.
 
     Args:
         path: a directory with ``suite.json``, or one safetensors file with its header.
         circuit_sites: the sites that exist here; a suite that names another is refused, with near misses.
+        architectures: what its dictionaries may be; plugins add theirs.
 
     Raises:
         SuiteError: missing, damaged, not what its header says, or a pickle.
@@ -107,6 +122,30 @@ def load_suite(path: str | Path, circuit_sites: Iterable[Site] | None = None) ->
         StorageError: no permission to read.
     """
     path = Path(path)
+    with _opened(path) as (header, files):
+        dictionaries = _read_dictionaries(header, files, path, circuit_sites, architectures)
+    suite = Suite(header.name, header.model, dictionaries, header.model_sha256, header.metadata)
+    if header.sha256 is not None and header.sha256 != suite.sha256:
+        raise SuiteError(
+            f"{str(path)!r} is damaged or was edited: its content has sha256 {suite.sha256[:12]}…, but its header says "
+            f"{header.sha256[:12]}…; fetch it again, or save it again after editing"
+        )
+    return suite
+
+
+def read_header(path: str | Path) -> SuiteHeader:
+    """The header of a suite; none of its weights are read.
+
+    Raises:
+        SuiteError, StorageError: as `load_suite`.
+    """
+    with _opened(Path(path)) as (header, _):
+        return header
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[SuiteHeader, list[Any]]]:
+    """The header, and the opened safetensors files that it lists."""
     with storage_errors("read", path), ExitStack() as stack:
         if not path.exists():
             raise SuiteError(
@@ -124,14 +163,7 @@ def load_suite(path: str | Path, circuit_sites: Iterable[Site] | None = None) ->
                     f"{str(path)!r} has no ioi-bench header (metadata {HEADER_KEY!r}): it is not in the native format"
                 )
             header = _read_header(text, path)
-        dictionaries = _read_dictionaries(header, files, path, circuit_sites)
-    suite = Suite(header.name, header.model, dictionaries, header.model_sha256, header.metadata)
-    if header.sha256 is not None and header.sha256 != suite.sha256:
-        raise SuiteError(
-            f"{str(path)!r} is damaged or was edited: its content has sha256 {suite.sha256[:12]}…, but its header says "
-            f"{header.sha256[:12]}…; fetch it again, or save it again after editing"
-        )
-    return suite
+        yield header, files
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -225,7 +257,11 @@ def _parse_sites(header: SuiteHeader, circuit_sites: Iterable[Site] | None) -> d
 
 
 def _read_dictionaries(
-    header: SuiteHeader, files: list[Any], path: Path, circuit_sites: Iterable[Site] | None
+    header: SuiteHeader,
+    files: list[Any],
+    path: Path,
+    circuit_sites: Iterable[Site] | None,
+    architectures: Mapping[str, type[Architecture]],
 ) -> dict[Site, Dictionary]:
     """Check names, types and shapes of all tensors, and only then read them."""
     sites = _parse_sites(header, circuit_sites)
@@ -238,7 +274,7 @@ def _read_dictionaries(
     expected = {
         f"{text}/{name}": shape
         for text, entry in header.dictionaries.items()
-        for name, shape in architecture(entry.architecture).shapes(entry.d_in, entry.d_sae).items()
+        for name, shape in architecture(entry.architecture, architectures).shapes(entry.d_in, entry.d_sae).items()
     }
     missing, extra = sorted(expected.keys() - owner.keys()), sorted(owner.keys() - expected.keys())
     if missing or extra:
@@ -251,11 +287,17 @@ def _read_dictionaries(
                 f"{key} has the shape {view.get_shape()} of {view.get_dtype()}, expected {list(shape)} of one of "
                 f"{', '.join(FLOATS)}"
             )
-    return {site: _build(site, text, header.dictionaries[text], owner) for site, text in sites.items()}
+    return {site: _build(site, text, header.dictionaries[text], owner, architectures) for site, text in sites.items()}
 
 
-def _build(site: Site, text: str, entry: DictionaryHeader, owner: dict[str, Any]) -> Architecture:
-    cls = architecture(entry.architecture)
+def _build(
+    site: Site,
+    text: str,
+    entry: DictionaryHeader,
+    owner: dict[str, Any],
+    architectures: Mapping[str, type[Architecture]],
+) -> Architecture:
+    cls = architecture(entry.architecture, architectures)
     if entry.settings.keys() != cls.settings.keys():
         raise SuiteError(
             f"{site}: the header gives the settings {sorted(entry.settings)}, but {cls.name} has {sorted(cls.settings)}"

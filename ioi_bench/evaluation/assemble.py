@@ -81,7 +81,7 @@ def _card_cell(
     study, table = results.study, results.tables.cells[cell]
     sites = study.sites[cell.cross_section]
     draws = cell_draws(table, results.boot)
-    figures = edit_figures(draws, table, len(sites))
+    figures = edit_figures(draws, table, len(sites), study.measures.metrics)
     shown, scores = cell_scores(draws, study.null_methods)
     ranked = results.ranked.get(cell) if headline else None
     reason = ranked.reason if ranked else "the track's ranking does not name it" if headline else _FURTHER
@@ -128,6 +128,8 @@ def _warnings(results: Results, made: Made, cells: list[CardCell]) -> Iterator[C
             message=f"reconstructions at {_listed(odd)} are worse than the mean activation or differ from the "
             "activations in norm by more than a factor of two: was the input scale lost?",
         )
+    for message in results.study.measures.failed.values():
+        yield CardWarning(code="plugin", message=f"{message}; its figures are empty")
     if not made.full_train:
         yield CardWarning(
             code="few-train-prompts",
@@ -157,14 +159,15 @@ def _listed(sites: Iterator[Site] | list[Site] | frozenset[Site]) -> str:
 
 
 def prompts_frame(results: Results) -> pd.DataFrame:
-    """Results per prompt: one row per cell, prompt and edit, with the columns of `COLUMNS`."""
+    """Results per prompt: one row per cell, prompt and edit; columns `COLUMNS`, and ``metrics.NAME`` of plugins."""
     import pandas as pd
 
+    names = (*COLUMNS, *(f"metrics.{metric.name}" for metric in results.study.measures.metrics))
     prompts = results.study.data.split.prompts
     n, parts = len(prompts), []
     for cell, table in results.tables.cells.items():
         keys = len(table.keys)
-        columns = {name: column.flatten().numpy() for name, column in zip(COLUMNS, table.edits.unbind(-1), strict=True)}
+        columns = {name: column.flatten().numpy() for name, column in zip(names, table.edits.unbind(-1), strict=True)}
         for name in ("accuracy", "accuracy_names"):
             columns[name] = columns[name] != 0
         rows = torch.arange(n).repeat_interleave(keys).numpy()

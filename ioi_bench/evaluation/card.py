@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BaselineCell",
+    "BaselineRow",
     "Card",
     "CardCell",
     "CardWarning",
@@ -35,7 +37,7 @@ __all__ = [
     "card_schema",
 ]
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 Direction = Literal["higher", "lower", "none"]
 
 
@@ -84,6 +86,8 @@ class EditFigures(_Record):
     n_added: float
     nan_dropped: int
     """How many (prompt, site) weights had no value, and were left out of the means."""
+    metrics: dict[str, Figure] = {}
+    """By name, what plugins' metrics say of it."""
 
 
 class NullFigures(_Record):
@@ -146,11 +150,29 @@ class CardCell(_Record):
         raise KeyError((method, budget))
 
 
+class BaselineCell(_Record):
+    """What a baseline reached in a cell."""
+
+    name: str
+    edits: tuple[EditFigures, ...]
+    scores: dict[str, CellScore]
+    faithfulness: Faithfulness
+
+
 class HeadlineScore(_Record):
     """The IOI score of one edit method: the mean over ranked headline cells."""
 
     score: Figure
     n_cells: int
+
+
+class BaselineRow(_Record):
+    """A baseline, judged as the suite is: the same prompts, edits and budgets, with nulls matched to itself."""
+
+    name: str
+    summary: str
+    headline: dict[str, HeadlineScore]
+    cells: tuple[BaselineCell, ...]
 
 
 class CardWarning(_Record):
@@ -163,6 +185,7 @@ class CardWarning(_Record):
         "suspicious-scale",
         "few-train-prompts",
         "unknown-ranking",
+        "plugin",
         "other",
     ]
     message: str
@@ -179,6 +202,11 @@ class Made(_Record):
     circuit_sha256: str
     suite: str
     suite_sha256: str
+    source: str | None = None
+    """Where the suite was read from, as it was given; empty for one that was made in Python."""
+    loader: str | None = None
+    plugins: dict[str, str] = {}
+    """What took part that is not ioi-bench's own: ``edit method strongest`` → the plugin and where it came from."""
     split: str
     n_prompts: int
     n_train_prompts: int
@@ -198,12 +226,14 @@ class Made(_Record):
 class Card(_Record):
     """A score card."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     track: str
     made: Made
     headline: dict[str, HeadlineScore]
     """By edit method; ``exchange`` is the one that ranks."""
     cells: tuple[CardCell, ...]
+    baselines: tuple[BaselineRow, ...] = ()
+    """The rows that were asked for; they do not count in anything else of the card."""
     warnings: tuple[CardWarning, ...] = ()
 
     def cell(self, name: str) -> CardCell:
@@ -252,7 +282,7 @@ class Card(_Record):
         return path
 
     def to_frame(self) -> pd.DataFrame:
-        """Tidy: one row per figure (cell, method, budget, metric → value, low, high, direction)."""
+        """Tidy: one row per figure of the suite (cell, method, budget, metric → value, low, high, direction)."""
         import pandas as pd
 
         return pd.DataFrame(list(self._rows()))
@@ -281,7 +311,9 @@ class Card(_Record):
 
 
 def _figures(record: _Record) -> Iterator[tuple[str, Figure]]:
-    return ((name, value) for name, value in record if isinstance(value, Figure))
+    yield from ((name, value) for name, value in record if isinstance(value, Figure))
+    if isinstance(record, EditFigures):
+        yield from ((f"metrics.{name}", value) for name, value in record.metrics.items())
 
 
 def _row(method: str | None, budget: int | None, metric: str, figure: Figure) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The main job: a suite in, a score card out."""
+"""The main job: a suite, or the source of one, in; a score card out."""
 
 from __future__ import annotations
 
@@ -12,37 +12,46 @@ from threading import Lock
 
 from ioi_bench.atomic import storage_errors
 from ioi_bench.dictionaries.nulls import matched_null, standard_null
-from ioi_bench.dictionaries.suite import Suite, check_fits, load_suite
+from ioi_bench.dictionaries.source import Source
+from ioi_bench.dictionaries.suite import Suite, check_fits
 from ioi_bench.dictionary import Dictionary
-from ioi_bench.editing import EDITS
+from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.editing.base import check_budgets
-from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
+from ioi_bench.errors import InputError, StorageError, SuiteError
 from ioi_bench.evaluation.assemble import Results, assemble, write_results
+from ioi_bench.evaluation.baselines import baseline_row, baseline_suite
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import Card, Made
+from ioi_bench.evaluation.choices import choose, load_track, read_suite, to_sqrt_d
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
+from ioi_bench.evaluation.measures import Measures
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.evaluation.threads import in_threads
-from ioi_bench.lm.circuit import Circuit, RankedCell, load_circuit
-from ioi_bench.lm.model import LanguageModel, load_model
+from ioi_bench.lm.circuit import Circuit, RankedCell
+from ioi_bench.lm.model import LanguageModel
+from ioi_bench.plugins.loading import SQRT_D, Loaded
+from ioi_bench.plugins.manager import Plugins
+from ioi_bench.plugins.records import LoadOptions
+from ioi_bench.plugins.reporters import write_report
 from ioi_bench.sites import Cell, Site
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
 DEFAULT_BUDGETS = (1, 2, 4, 8, 16)
 DEFAULT_METHODS = ("exchange", "split", "aware", "universal")
-_SHIPPED_CIRCUITS = ("ioi-mini", "gpt2")
 
 
 def evaluate(
-    suite: Suite | str | Path,
+    suite: Suite | Loaded | Source | str | Path,
     *,
-    model: LanguageModel | str | Path = "ioi-mini",
+    options: LoadOptions | None = None,
+    loader: str | None = None,
+    model: LanguageModel | str | Path | None = None,
     circuit: Circuit | str | Path | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     split: str = "test",
@@ -50,6 +59,9 @@ def evaluate(
     train_prompts: int | None = None,
     budgets: Sequence[int] = DEFAULT_BUDGETS,
     methods: Sequence[str] = DEFAULT_METHODS,
+    baselines: Sequence[str] = (),
+    reports: Sequence[str] = (),
+    plugins: Plugins | None = None,
     device: str = "cpu",
     batch_size: int = 512,
     seed: int = 0,
@@ -60,8 +72,10 @@ def evaluate(
     """Judge a suite of dictionaries by what editing their features does (METHOD §5–7).
 
     Args:
-        suite: a suite, or the path of one in the native format.
-        model: a loaded model, or what `load_model` takes.
+        suite: a suite, or a source of dictionaries in any format that a loader knows: a path, or what was opened.
+        options: what a source does not say itself: hook, architecture, scale, settings of the loader.
+        loader: which loader reads the source; by default the one that knows it.
+        model: a loaded model, the name of one, or a directory; by default the one that the suite names.
         circuit: a circuit, or what `load_circuit` takes; by default the model's own, ``gpt2`` for a directory.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         split: the prompts that are edited; F1 rankings and means always come from train.
@@ -69,6 +83,9 @@ def evaluate(
         train_prompts: only the first so many train prompts (faster; the card says so).
         budgets: numbers of features that edits may change; 1, 2 and 4 are scored.
         methods: edit methods by name.
+        baselines: by name; each is judged like the suite and has a row on the card.
+        reports: reporters by name; each writes ``report-NAME`` into ``out``.
+        plugins: what else is known; by default the installed plugins. All their metrics are measured.
         device: where the model runs; dictionaries run on the CPU.
         batch_size: prompts at once; changes memory and time, not results.
         seed: of bootstrap and random dictionaries.
@@ -78,16 +95,20 @@ def evaluate(
 
     Raises:
         InputError: budgets, prompts or paths that make no sense; `UnknownNameError` and `SuiteError` among them.
+        PluginError: what was asked for belongs to a plugin that is broken.
         ModelUnavailableError: the model is not here and cannot be fetched.
         StorageError: ``out`` cannot be written.
     """
     clock = _Clock()
     tell = progress or silent
-    budgets, methods = _checked(tuple(budgets), tuple(methods), batch_size)
+    budgets, methods = _checked(tuple(budgets), batch_size), tuple(methods)
+    if reports and out is None:
+        raise InputError(f"the reports {', '.join(reports)} have nowhere to go: give out, a folder")
     with clock("load"):
-        suite = suite if isinstance(suite, Suite) else load_suite(suite)
-        model = model if isinstance(model, LanguageModel) else load_model(model, device)
-        circuit = circuit if isinstance(circuit, Circuit) else load_circuit(_circuit_name(circuit, model))
+        plugins, options = plugins or Plugins.load(), options or LoadOptions()
+        chosen = choose(plugins, methods, baselines, reports)
+        suite, came = read_suite(suite, options, loader, plugins)
+        model, circuit = load_track(options.model if model is None else model, circuit, device, plugins, suite)
         check_fits(suite, model, model.sha256)
         judged, train = (split_of(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
     folder = None if out is None else _writable(Path(out))
@@ -98,11 +119,27 @@ def evaluate(
     with clock("ranking"):
         frozen = circuit.ranked if ranking is None else ranking
         ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
-    with clock("train statistics"):
-        scored = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
-        study, missing = make_study(suite, inputs, scored, methods, budgets, seed=seed, progress=tell)
-    with clock("edits and patched runs"):
-        tables = run_study(study, batch_size, tell)
+    suite = to_sqrt_d(suite, inputs) if options.scale == SQRT_D else suite
+    scored = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
+
+    def judge(one: Suite, told: Progress) -> Results:
+        with clock("train statistics"):
+            study, missing = make_study(
+                one,
+                inputs,
+                scored,
+                methods,
+                budgets,
+                edits=chosen.edits,
+                measures=chosen.measures,
+                seed=seed,
+                progress=told,
+            )
+        with clock("edits and patched runs"):
+            tables = run_study(study, batch_size, told)
+        return Results(study, tables, boot, ranked, missing, bool(frozen))
+
+    results = judge(suite, tell)
     made = Made(
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
@@ -112,6 +149,9 @@ def evaluate(
         circuit_sha256=circuit.sha256,
         suite=suite.name,
         suite_sha256=suite.sha256,
+        source=came.source,
+        loader=came.loader,
+        plugins={**came.plugins, **chosen.plugins},
         split=split,
         n_prompts=len(judged),
         n_train_prompts=len(train),
@@ -126,13 +166,23 @@ def evaluate(
         wall_seconds=0.0,
         timing={},
     )
-    results = Results(study, tables, boot, ranked, missing, bool(frozen))
     with clock("bootstrap"):
         card = assemble(results, made, circuit)
-    card = card.model_copy(update={"made": made.model_copy(update=clock.read())})
+    rows = []
+    for baseline in chosen.baselines:
+        found = judge(baseline_suite(baseline, inputs, seed), _under(baseline.name, tell))
+        with clock("bootstrap"):
+            rows.append(baseline_row(baseline, assemble(found, made, circuit)))
+    card = card.model_copy(update={"baselines": tuple(rows), "made": made.model_copy(update=clock.read())})
     if folder is not None:
         write_results(card, results, folder)
+        for reporter in chosen.reporters:
+            write_report(reporter, card, folder)
     return card
+
+
+def _under(name: str, tell: Progress) -> Progress:
+    return lambda what, done, total: tell(f"{name}: {what}", done, total)
 
 
 @dataclass
@@ -146,24 +196,17 @@ class _Clock:
     def __call__(self, what: str) -> Iterator[None]:
         before = time.perf_counter()
         yield
-        self.spent[what] = time.perf_counter() - before
+        self.spent[what] = self.spent.get(what, 0.0) + time.perf_counter() - before
 
     def read(self) -> dict[str, object]:
         return {"wall_seconds": time.perf_counter() - self.started, "timing": dict(self.spent)}
 
 
-def _checked(
-    budgets: tuple[int, ...], methods: tuple[str, ...], batch_size: int
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _checked(budgets: tuple[int, ...], batch_size: int) -> tuple[int, ...]:
     check_budgets(budgets)
-    for method in methods:
-        if method not in EDITS:
-            raise UnknownNameError("edit method", method, EDITS)
-    if not methods or len(set(methods)) != len(methods):
-        raise InputError(f"give one or more distinct edit methods, got {', '.join(methods) or 'none'}")
     if batch_size < 1:
         raise InputError(f"the batch size must be at least 1, got {batch_size}")
-    return budgets, methods
+    return budgets
 
 
 def _writable(folder: Path) -> Path:
@@ -175,12 +218,6 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _circuit_name(given: str | Path | None, model: LanguageModel) -> str | Path:
-    if given is not None:
-        return given
-    return model.name if model.name in _SHIPPED_CIRCUITS else "gpt2"
-
-
 def make_study(
     suite: Suite,
     inputs: Inputs,
@@ -188,6 +225,8 @@ def make_study(
     methods: tuple[str, ...],
     budgets: tuple[int, ...],
     *,
+    edits: Mapping[str, EditMethod] = EDITS,
+    measures: Measures | None = None,
     seed: int,
     progress: Progress,
 ) -> tuple[Study, frozenset[Site]]:
@@ -232,6 +271,8 @@ def make_study(
         null_cells=frozenset(scored),
         methods=methods,
         budgets=budgets,
+        edits=edits,
+        measures=measures or Measures(),
     )
     return study, missing
 

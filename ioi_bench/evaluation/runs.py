@@ -29,11 +29,13 @@ from ioi_bench.metrics import (
 from ioi_bench.sites import Site
 
 if TYPE_CHECKING:
+    from ioi_bench.evaluation.measures import Measure
     from ioi_bench.lm.model import LanguageModel
 
 __all__ = [
     "COLUMNS",
     "CellBatch",
+    "JudgedRuns",
     "SiteEdits",
     "compare",
     "edit_sites",
@@ -164,6 +166,14 @@ def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tenso
     return torch.stack([columns[name] for name in MOVED], -1)
 
 
+@dataclass(frozen=True)
+class JudgedRuns:
+    """Edited runs beside the truth-patched run (columns `JUDGED`), and what plugins' metrics say of them."""
+
+    judged: Float[Tensor, "prompt edit column"]
+    measured: Float[Tensor, "prompt edit metric"]
+
+
 @torch.no_grad()
 def judge(
     model: LanguageModel,
@@ -171,14 +181,20 @@ def judge(
     edits: Sequence[Activations],
     truth: Float[Tensor, "prompt vocab"],
     names: Int64[Tensor, "prompt name"],
-) -> Float[Tensor, "prompt edit column"]:
-    """Run edits and compare each with the truth-patched run (columns `JUDGED`); equal edits are run once."""
+    measure: Measure | None = None,
+) -> JudgedRuns:
+    """Run edits and compare each with the truth-patched run; equal edits are run once."""
     unique, index = _distinct(edits)
     at_once = max(1, _LOGITS_AT_ONCE // truth.numel())
-    parts = []
+    judged, measured = [], []
     for start in range(0, len(unique), at_once):
-        parts.append(compare(patched_logits(model, clean, unique[start : start + at_once]), truth, names))
-    return torch.cat(parts, 1)[:, index]
+        some = unique[start : start + at_once]
+        logits = patched_logits(model, clean, some)
+        judged.append(compare(logits, truth, names))
+        if measure is not None:
+            measured += [measure(of, written) for of, written in zip(logits, some, strict=True)]
+    found = torch.cat(judged, 1)[:, index]
+    return JudgedRuns(found, torch.stack(measured, 1)[:, index] if measured else found[..., :0])
 
 
 @torch.no_grad()

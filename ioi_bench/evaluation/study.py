@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from threading import Event, Lock
@@ -16,6 +16,7 @@ from torch import Tensor
 from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Progress, SplitData
+from ioi_bench.evaluation.measures import Measures
 from ioi_bench.evaluation.runs import (
     CellBatch,
     SiteEdits,
@@ -50,6 +51,8 @@ class Study:
         skylines: oracle codes by kind (``skyline``, ``skyline-mse``).
         nulls: random dictionaries, one mapping a seed; run in the cells of ``null_cells``.
         null_methods: the edit methods that nulls are scored under.
+        edits: the edit methods by name, plugins' among them.
+        measures: plugins' metrics.
     """
 
     model: LanguageModel
@@ -62,6 +65,8 @@ class Study:
     null_cells: frozenset[Cell]
     methods: tuple[str, ...]
     budgets: tuple[int, ...]
+    edits: Mapping[str, EditMethod] = field(default_factory=lambda: EDITS)
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def null_methods(self) -> tuple[str, ...]:
@@ -76,7 +81,10 @@ class Study:
 
 @dataclass(frozen=True)
 class CellTable:
-    """What happened in a cell: columns of `ioi_bench.evaluation.runs.COLUMNS` per prompt and edit."""
+    """What happened in a cell: columns of `ioi_bench.evaluation.runs.COLUMNS` per prompt and edit.
+
+    In ``edits``, but not in ``null``, the study's measures follow, in their order.
+    """
 
     keys: tuple[Key, ...]
     edits: Float[Tensor, "prompt edit column"]
@@ -159,26 +167,29 @@ def _joined(found: Sequence[CellTable]) -> CellTable:
     return CellTable(first.keys, values, first.null_keys, null)
 
 
-def _methods(names: Sequence[str]) -> dict[str, EditMethod]:
-    return {name: EDITS[name] for name in names}
-
-
 @torch.no_grad()
 def _run_cell(study: Study, cell: Cell, clean: CleanRun, clean_logits: Tensor, batch: CellBatch) -> CellTable:
     names = batch.names.to(study.model.device)
     truth = patched_logits(study.model, clean, [batch.a_t])[0]
     edits = [edit_sites(batch, codes, {kind: exchange_codes}, (1,)) for kind, codes in study.skylines.items()]
     if study.suite:
-        edits.append(edit_sites(batch, study.suite, _methods(study.methods), study.budgets))
+        methods = {name: study.edits[name] for name in study.methods}
+        edits.append(edit_sites(batch, study.suite, methods, study.budgets))
     nulls: list[SiteEdits] = []
     if cell in study.null_cells:
-        scored = _methods(study.null_methods)
+        scored = {name: study.edits[name] for name in study.null_methods}
         nulls = [edit_sites(batch, codes, scored, study.null_budgets) for codes in study.nulls]
     written = [activations for found in edits + nulls for activations in found.activations]
-    judged = [compare(clean_logits[None], truth, names), judge(study.model, clean, written, truth, names)]
-    moved = [unedited(batch), *(found.moved for found in edits + nulls)]
-    columns = torch.cat([torch.cat(judged, 1), torch.cat(moved, 1)], -1)
     keys = (("no-edit", 0), *(key for found in edits for key in found.keys))
+    measure = study.measures.of(cell, batch, clean_logits, truth)
+    runs = judge(study.model, clean, written, truth, names, measure)
+    judged = torch.cat([compare(clean_logits[None], truth, names), runs.judged], 1)
+    moved = torch.cat([unedited(batch), *(found.moved for found in edits + nulls)], 1)
+    columns = torch.cat([judged, moved], -1)
     null_keys = nulls[0].keys if nulls else ()
     null = columns[:, len(keys) :].unflatten(1, (len(nulls), len(null_keys))) if nulls else columns[:, None, :0]
-    return CellTable(keys, columns[:, : len(keys)], null_keys, null)
+    edited = columns[:, : len(keys)]
+    if measure is not None:
+        measured = torch.cat([measure(clean_logits, batch.a_s)[:, None], runs.measured], 1)
+        edited = torch.cat([edited, measured[:, : len(keys)]], -1)
+    return CellTable(keys, edited, null_keys, null)

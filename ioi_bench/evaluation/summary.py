@@ -24,6 +24,7 @@ from ioi_bench.evaluation.runs import COLUMNS, FAITHFUL
 from ioi_bench.evaluation.score import cell_value, edit_value, null_normalised
 from ioi_bench.evaluation.study import CellTable, FaithfulTable, Key
 from ioi_bench.metrics import ld_recovered, necessity, sufficiency
+from ioi_bench.plugins.records import MetricRecord
 
 __all__ = [
     "CellDraws",
@@ -66,10 +67,10 @@ class CellDraws:
 
     Attributes:
         keys: the edits.
-        means: columns `COLUMNS`.
+        means: columns `COLUMNS`, then plugins' metrics.
         values: ``v`` of METHOD §7.
         null_keys: the edits that random dictionaries were given.
-        null_means: the same columns for them.
+        null_means: columns `COLUMNS` for them.
         null_values: and their values.
     """
 
@@ -110,18 +111,25 @@ def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
     return CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
 
 
-def edit_figures(draws: CellDraws, table: CellTable, n_sites: int) -> dict[Key, EditFigures]:
-    """The figures of every edit of a cell."""
+def edit_figures(
+    draws: CellDraws, table: CellTable, n_sites: int, metrics: Sequence[MetricRecord] = ()
+) -> dict[Key, EditFigures]:
+    """The figures of every edit of a cell; the plugins' metrics are those that the table was made with."""
     column = {name: draws.means[..., i] for i, name in enumerate(COLUMNS)}
     column["distance_relative"] = column["distance"] / column["distance_unedited"]
     column["value"] = draws.values
-    found = intervals(torch.stack([column[name] for name in _SHOWN], -1)).permute(1, 2, 0).tolist()
+    shown_columns = torch.stack([column[name] for name in _SHOWN], -1)
+    found = intervals(torch.cat([shown_columns, draws.means[..., len(COLUMNS) :]], -1)).permute(1, 2, 0).tolist()
     dropped = table.edits[..., COLUMNS.index("nan_share")].sum(0) * n_sites
     figures = {}
     for i, (method, budget) in enumerate(draws.keys):
         shown = {
             name: Figure(value=value, low=low, high=high, direction=direction)
-            for (name, direction), (value, low, high) in zip(_SHOWN.items(), found[i], strict=True)
+            for (name, direction), (value, low, high) in zip(_SHOWN.items(), found[i][: len(_SHOWN)], strict=True)
+        }
+        measured = {
+            metric.name: Figure(value=value, low=low, high=high, direction=metric.direction)
+            for metric, (value, low, high) in zip(metrics, found[i][len(_SHOWN) :], strict=True)
         }
         figures[method, budget] = EditFigures(
             method=method,
@@ -129,6 +137,7 @@ def edit_figures(draws: CellDraws, table: CellTable, n_sites: int) -> dict[Key, 
             n_removed=column["n_removed"][0, i].item(),
             n_added=column["n_added"][0, i].item(),
             nan_dropped=round(dropped[i].item()),
+            metrics=measured,
             **shown,
         )
     return figures

@@ -1,4 +1,8 @@
-"""What hooks return: small frozen records, one kind a hook. A record names a thing and says how to make or use it."""
+"""What hooks return: small frozen records, one kind a hook. A record names a thing and says how to make or use it.
+
+Names are lower case, with digits, dots, dashes and underscores; summaries are one line. What a record's functions
+raise reaches the user as a `PluginError` that names the record and its plugin.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.dictionaries.source import Source
-from ioi_bench.sites import HookPoint
+from ioi_bench.errors import PluginError
+from ioi_bench.sites import Cell, HookPoint, Site
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +29,36 @@ if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["API_VERSION", "Baseline", "EditRecord", "LoadOptions", "Loader", "ModelRecord", "Recognised", "Reporter"]
+__all__ = [
+    "API_VERSION",
+    "ArchitectureRecord",
+    "Baseline",
+    "EditRecord",
+    "LoadOptions",
+    "Loader",
+    "MetricInputs",
+    "MetricRecord",
+    "ModelRecord",
+    "Recognised",
+    "Record",
+    "Reporter",
+]
 
 API_VERSION = 1
 """Raised when a hook or a record changes so that plugins must change; a plugin may declare ``IOI_BENCH_API = 1``."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What all records share.
+
+    Attributes:
+        name: what the user calls it by.
+        summary: one line for the lists.
+    """
+
+    name: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +69,8 @@ class LoadOptions:
         hook: where the dictionaries read (``--hook``).
         arch: the architecture, where files do not tell (``--arch``).
         model: the model's name (``--model``).
-        scale: a factor on the inputs (``--scale``); ``"sqrt-d"`` asks for mean norm √d_in.
+        scale: a factor on the inputs (``--scale``); ``"sqrt-d"`` asks for mean norm √d_in. It is applied to what a
+            loader gives; `Loader.load` does not see it.
         settings: what a loader asks for by name (``--set key=value``).
     """
 
@@ -59,6 +92,7 @@ class Recognised:
         model: the model that it says it is for.
         normalisation: what is done to inputs, in words: ``none``, ``layer norm``, ``inputs × 1.37``.
         notes: what a user should know, a sentence each.
+        sites: where its dictionaries stand, if the source names roles; by default every role of its hooks.
     """
 
     architecture: str
@@ -68,52 +102,110 @@ class Recognised:
     model: str | None = None
     normalisation: str = "none"
     notes: tuple[str, ...] = ()
+    sites: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True)
-class Loader:
+class Loader(Record):
     """A format of dictionaries on disk (hook ``ioi_bench_loaders``).
 
     Attributes:
         name: such as ``saelens``; ``--loader`` takes it.
-        summary: one line for the list.
         recognise: None where the source is of another format. It must not raise for what is not its own; a source that
             is its own and cannot be used (a transcoder, say) is a `SuiteError` with the reason.
         load: the suite. One dictionary at a hook point is given at all roles: `Suite.at_hook`.
         keys: what ``--set`` takes, with a line of help each.
+        generic: it recognises by common signs alone, such as names of tensors; it is asked only where no other loader
+            knows the source.
     """
 
-    name: str
-    summary: str
     recognise: Callable[[Source, LoadOptions], Recognised | None]
     load: Callable[[Source, LoadOptions], Suite]
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    generic: bool = False
 
 
 @dataclass(frozen=True)
-class EditRecord:
+class ArchitectureRecord(Record):
+    """An architecture of the native format (hook ``ioi_bench_architectures``).
+
+    Attributes:
+        name: what ``suite.json`` calls it; the class's own ``name``.
+        cls: the class.
+
+    Raises:
+        PluginError: the class is no `Architecture`, or calls itself otherwise.
+    """
+
+    cls: type[Architecture]
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.cls, type) and issubclass(self.cls, Architecture)):
+            raise PluginError(f"the architecture {self.name!r} is {self.cls!r}, expected a subclass of Architecture")
+        if getattr(self.cls, "name", None) != self.name:
+            raise PluginError(
+                f"the architecture {self.name!r} has a class that calls itself {getattr(self.cls, 'name', None)!r}: "
+                "set its class attribute `name` to the same text"
+            )
+
+
+@dataclass(frozen=True)
+class MetricInputs:
+    """What a metric sees: some prompts of one cell, under one edit.
+
+    Attributes:
+        cell: the cross-section and the attributes edited there.
+        edited_logits: at END, under the edit.
+        clean_logits: at END, of the run without an edit.
+        counterfactual_logits: at END, under the ground-truth patch (METHOD §6): the counterfactual's activations in the
+            same sites.
+        edited, clean, counterfactual: the activations that were written, at each site of the cell.
+        names: tokens of the base's IO and S and of the counterfactual's IO and S.
+    """
+
+    cell: Cell
+    edited_logits: Float[Tensor, "prompt vocab"]
+    clean_logits: Float[Tensor, "prompt vocab"]
+    counterfactual_logits: Float[Tensor, "prompt vocab"]
+    edited: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    clean: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    counterfactual: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    names: Int64[Tensor, "prompt name"]
+
+
+@dataclass(frozen=True)
+class MetricRecord(Record):
+    """A further figure for every cell × method × budget (hook ``ioi_bench_metrics``): reported, never scored.
+
+    Attributes:
+        measure: one value a prompt, ``[prompt]``; NaN where it is not defined. The card shows means with intervals.
+        direction: which way is better.
+    """
+
+    measure: Callable[[MetricInputs], Float[Tensor, " prompt"]]
+    direction: Literal["higher", "lower", "none"] = "none"
+
+
+@dataclass(frozen=True)
+class EditRecord(Record):
     """An edit method (hook ``ioi_bench_edits``): `EditInputs` and budgets in, an `Edit` out."""
 
-    name: str
-    summary: str
     edit: EditMethod
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Record):
     """A dictionary fitted to a site without training an SAE (hook ``ioi_bench_baselines``): a row beside the suite's.
 
     Attributes:
         fit: train activations ``[prompt, d_in]`` and a seed to a dictionary.
     """
 
-    name: str
-    summary: str
     fit: Callable[[Float[Tensor, "prompt d_in"], int], Dictionary]
 
 
 @dataclass(frozen=True)
-class ModelRecord:
+class ModelRecord(Record):
     """A model and its circuit (hook ``ioi_bench_models``): a track.
 
     Attributes:
@@ -121,14 +213,12 @@ class ModelRecord:
         circuit: its circuit.
     """
 
-    name: str
-    summary: str
     load: Callable[[torch.device | str], LanguageModel]
     circuit: Callable[[], Circuit]
 
 
 @dataclass(frozen=True)
-class Reporter:
+class Reporter(Record):
     """A way to write a card (hook ``ioi_bench_reporters``).
 
     Attributes:
@@ -136,7 +226,5 @@ class Reporter:
         write: the card (``ioi_bench.Card``) to this path.
     """
 
-    name: str
-    summary: str
     suffix: str
     write: Callable[[Any, Path], None]

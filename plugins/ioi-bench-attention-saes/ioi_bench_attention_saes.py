@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ioi_bench.dictionaries.architectures import Relu
-from ioi_bench.dictionaries.reading import building, input_factor, model_name, needed, pick, suite_name
+from ioi_bench.dictionaries.reading import building, by_hook, model_name, needed, pick, suite_name
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint
 
 __all__ = ["ioi_bench_loaders", "load", "recognise"]
@@ -55,23 +54,11 @@ def _hook(config: Mapping[str, Any], where: str) -> HookPoint | None:
     return HookPoint(hook.component, hook.layer, head) if isinstance(head, int) else None
 
 
-def _by_hook(source: Source, options: LoadOptions) -> dict[HookPoint | None, str]:
-    """Files by hook point; ``--hook`` chooses one of many, and overrules where there is only one."""
-    found: dict[HookPoint | None, str] = {}
-    configs = _configs(source)
-    for name, config in configs.items():
-        hook = options.hook if len(configs) == 1 and options.hook else _hook(config, f"{name!r} in {source.origin!r}")
-        if hook in found:
-            raise SuiteError(
-                f"{source.origin!r} has two SAEs at {hook or 'an unknown head'}: {found[hook]!r} and {name!r}; give a "
-                "folder with one of them and its _cfg.json"
-            )
-        found[hook] = name
-    if options.hook is None or not found:
-        return found
-    if options.hook not in found:
-        raise SuiteError(f"{source.origin!r} has no SAE at {options.hook}: it has {', '.join(map(str, found))}")
-    return {options.hook: found[options.hook]}
+def _by_hook(
+    source: Source, configs: Mapping[str, Mapping[str, Any]], options: LoadOptions
+) -> dict[HookPoint | None, str]:
+    hooks = {name: _hook(config, f"{name!r} in {source.origin!r}") for name, config in configs.items()}
+    return by_hook(source, hooks, options.hook)
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
@@ -79,12 +66,12 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     configs = _configs(source)
     if not configs:
         return None
-    by_hook = _by_hook(source, options)
-    config = configs[next(iter(by_hook.values()))]
+    found = _by_hook(source, configs, options)
+    config = configs[next(iter(found.values()))]
     sizes = config["act_size"], config["dict_size"]
     if not all(isinstance(size, int) for size in sizes):
         raise SuiteError(f"{source.origin!r} gives act_size and dict_size as {sizes}, expected whole numbers")
-    hooks = tuple(hook for hook in by_hook if hook is not None)
+    hooks = tuple(hook for hook in found if hook is not None)
     return Recognised("relu", hooks, *sizes, model=_model(config))
 
 
@@ -103,11 +90,11 @@ def load(source: Source, options: LoadOptions) -> Suite:
     if not configs:
         raise SuiteError(f"{source.origin!r} has no pair NAME.pt and NAME_cfg.json with {', '.join(sorted(KEYS))}")
     dictionaries = {}
-    for known, name in _by_hook(source, options).items():
+    for known, name in _by_hook(source, configs, options).items():
         hook = needed(known, "which head it reads", source, "add --hook, such as z.5.1")
         where = f"{name!r} in {source.origin!r}"
         with building(where):
-            dictionaries[hook] = Relu(**pick(source.pt(name), PARAMETERS, where), scale=input_factor(options.scale))
+            dictionaries[hook] = Relu(**pick(source.pt(name), PARAMETERS, where))
     said = _model(next(iter(configs.values())))
     model = needed(options.model or said, "its model", source, "add --model gpt2")
     metadata = {"format": "attention-saes", "architecture": "relu"}

@@ -18,12 +18,11 @@ import re
 from pathlib import PurePosixPath
 
 from ioi_bench.dictionaries.architectures import JumpRelu
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, suite_name, unsubtracted
+from ioi_bench.dictionaries.reading import building, needed, pick, suite_name, unsubtracted
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HookPoint
 
 __all__ = ["ioi_bench_loaders", "load", "recognise"]
@@ -99,7 +98,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     with building(where):
         weights["b_enc"] = unsubtracted(weights["b_enc"], weights["W_enc"], weights["b_dec"])
         weights["threshold"] = weights["threshold"].clamp(min=0.0)  # below 0, the ReLU decides
-        dictionary = JumpRelu(**weights, scale=input_factor(options.scale))
+        dictionary = JumpRelu(**weights)
     metadata = {"format": "gemma-scope", "architecture": "jumprelu"}
     return Suite.at_hook(suite_name(source), model, hook, dictionary, metadata)
 

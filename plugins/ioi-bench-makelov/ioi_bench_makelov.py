@@ -9,7 +9,8 @@ The equations of the authors' code (github.com/amakelov/sae, ``sae_variants.py``
 
 ``x̂' = f W_dec + b_dec`` (``b_pre``). The gated magnitudes and the top-k values pass no ReLU: features may be negative.
 ``x' = scale · x`` has mean norm √64 over the authors' prompts. Neither the scale nor k is in the state dict: they are
-given on the command line, or the scales in a ``scales.json`` beside the files (``{"z@L9H9@end": 0.8, …}``).
+given on the command line (``--set k=3``, ``--scale``), or the scales in a ``scales.json`` beside the files
+(``{"z@L9H9@end": 0.8, …}``).
 
 A file is named by its site, as the authors' ``Node.displayname`` writes it (``z@L9H9@end.pt``) or as ioi-bench does
 (``z.9.9@end.pt``). They kept their runs in a store of their own rather than in a release of files.
@@ -21,7 +22,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -29,15 +29,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, Gated, Relu
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name
+from ioi_bench.dictionaries.reading import building, needed, pick, state_dict, suite_name, whole_number
+from ioi_bench.dictionaries.signed import SignedTopK
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.errors import DictionaryError, InputError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.errors import InputError, SuiteError
+from ioi_bench.plugins import ArchitectureRecord, Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HEAD_COMPONENTS, HookPoint, Role, Site
 
-__all__ = ["SignedGated", "SignedTopK", "ioi_bench_loaders", "load", "parse_sites", "recognise"]
+__all__ = [
+    "SignedGated",
+    "ioi_bench_architectures",
+    "ioi_bench_loaders",
+    "load",
+    "parse_sites",
+    "recognise",
+]
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "signed-gated": ("W_gate", "r_mag", "b_gate", "b_mag", "W_dec", "b_dec"),
@@ -66,34 +73,6 @@ class SignedGated(Gated):
         return (self.r_mag.float().exp() * u + self.b_mag.float()) * (u + self.b_gate.float() > 0)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SignedTopK(Architecture):
-    """The k largest pre-activations, without a bias or a ReLU: features may be negative.
-
-    Raises:
-        DictionaryError: also where k is not between 1 and d_sae.
-    """
-
-    name: ClassVar[str] = "signed-topk"
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-        {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
-    )
-    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({"scale": float, "k": int})
-
-    k: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.d_sae:
-            raise DictionaryError(f"k is {self.k}, expected 1 to d_sae = {self.d_sae}")
-
-    def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
-        """The k largest of ``(scale · x − b_dec) W_enc``."""
-        u = self.pre_activations(x)
-        values, best = u.topk(self.k, dim=1)
-        return torch.zeros_like(u).scatter_(1, best, values)
-
-
 def parse_sites(text: str) -> tuple[Site, ...]:
     """The sites that a name says; all roles where it says none, and nothing where it is no name of a head's site.
 
@@ -120,7 +99,7 @@ def _kind(found: Mapping[str, Any]) -> str | None:
 
 
 def _files(source: Source, options: LoadOptions) -> dict[str, tuple[Site, ...]]:
-    """The files that are named by a site, or the only one with the site that the user gives."""
+    """The files that are named by a site, or the only one with the site that the user gives; in a suite's order."""
     names = [name for name in source.files if name.endswith(".pt")]
     if len(names) == 1:
         if options.hook is not None and options.hook.head is not None:
@@ -131,7 +110,8 @@ def _files(source: Source, options: LoadOptions) -> dict[str, tuple[Site, ...]]:
                 raise SuiteError(f"--set site={options.settings['site']} is no site of a head: write site=z.9.9@end")
             return {names[0]: sites}
     parsed = {name: parse_sites(PurePosixPath(name).stem) for name in names}
-    return {name: sites for name, sites in parsed.items() if sites}
+    named = {name: sites for name, sites in parsed.items() if sites}
+    return dict(sorted(named.items(), key=lambda item: min(map(str, item[1]))))
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
@@ -147,16 +127,16 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     if decoder.ndim != 2:
         raise SuiteError(f"{where}: W_dec has the shape {list(decoder.shape)}, expected [d_sae, d_in]")
     hooks = dict.fromkeys(HookPoint(site.component, site.layer, site.head) for some in sites.values() for site in some)
-    scaled = options.scale is not None or source.has(SCALES)
-    factor = f"inputs × {SCALES if options.scale is None else options.scale}" if scaled else "none given"
-    notes = (BASIS,) if scaled else (BASIS, UNSCALED)
-    return Recognised(kind, tuple(hooks), decoder.shape[1], decoder.shape[0], "gpt2", factor, notes)
+    factor = f"inputs × {SCALES}" if source.has(SCALES) else "none given"
+    notes = (BASIS,) if source.has(SCALES) or options.scale is not None else (BASIS, UNSCALED)
+    stand = tuple(sorted((site for some in sites.values() for site in some), key=str))
+    return Recognised(kind, tuple(hooks), decoder.shape[1], decoder.shape[0], "gpt2", factor, notes, stand)
 
 
-def _factor(source: Source, name: str, options: LoadOptions) -> float:
-    """The scale of a file's inputs: the user's, otherwise that of its site in ``scales.json``, otherwise 1."""
-    if options.scale is not None or not source.has(SCALES):
-        return input_factor(options.scale)
+def _factor(source: Source, name: str) -> float:
+    """The scale of a file's inputs by ``scales.json``; 1 without."""
+    if not source.has(SCALES):
+        return 1.0
     factor = source.json(SCALES).get(PurePosixPath(name).stem)
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         raise SuiteError(f"{SCALES!r} in {source.origin!r} gives {factor!r} for {name!r}, expected a number")
@@ -164,7 +144,7 @@ def _factor(source: Source, name: str, options: LoadOptions) -> float:
 
 
 def _build(source: Source, name: str, options: LoadOptions) -> Architecture:
-    found, where, scale = source.pt(name), f"{name!r} in {source.origin!r}", _factor(source, name, options)
+    found, where, scale = source.pt(name), f"{name!r} in {source.origin!r}", _factor(source, name)
     kind = None if not isinstance(found, Mapping) else _kind(found)
     if kind is None:
         expected = "; ".join(f"{name}: {' '.join(keys)}" for name, keys in KEYS.items())
@@ -176,10 +156,9 @@ def _build(source: Source, name: str, options: LoadOptions) -> Architecture:
             return SignedGated(W_enc=tensors.pop("W_gate"), **tensors, scale=scale)
         if kind == "relu":
             return Relu(**tensors, scale=scale)
-        k = needed(options.settings.get("k"), "its k", source, "add --set k=3 (the post's value)")
-        if not k.isdecimal():
-            raise SuiteError(f"--set k={k} is not a whole number: write k=3")
-        return SignedTopK(b_dec=tensors.pop("b_pre"), **tensors, k=int(k), scale=scale)
+        k = whole_number(needed(options.settings.get("k"), "its k", source, "add --set k=3 (the post's value)"), "k")
+        no_bias = torch.zeros(tensors["W_enc"].shape[1:])
+        return SignedTopK(b_enc=no_bias, b_dec=tensors.pop("b_pre"), **tensors, k=k, scale=scale)
 
 
 def load(source: Source, options: LoadOptions) -> Suite:
@@ -204,6 +183,15 @@ def load(source: Source, options: LoadOptions) -> Suite:
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
     metadata = {"format": "makelov", "architecture": ", ".join(architectures)}
     return Suite(suite_name(source), options.model or "gpt2", dictionaries, metadata=metadata)
+
+
+@hookimpl
+def ioi_bench_architectures() -> list[ArchitectureRecord]:
+    """The architectures ``signed-gated`` and ``signed-topk``, so that a suite can be kept in the native format."""
+    return [
+        ArchitectureRecord(SignedGated.name, "gated, with magnitudes that may be negative", SignedGated),
+        ArchitectureRecord(SignedTopK.name, "top-k, with values that may be negative", SignedTopK),
+    ]
 
 
 @hookimpl

@@ -9,7 +9,8 @@ The equations of their released code (github.com/openai/sparse_autoencoder, ``mo
 
 Normalising each input makes the last line no affine function of ``f'`` alone. So features carry the scale,
 ``f = f' σ``, and the offset depends on the input, ``b(x) = pre_bias σ + μ``: then ``x̂ = f W_dec + b(x)`` (METHOD §4).
-An input without any deviation has no features, and its reconstruction is its mean.
+An input without any deviation has no features, and its reconstruction is its mean. With ``postact_fn`` ``Identity``
+in place of the ReLU features may be negative.
 
 The layer norm takes the mean over dimensions away, and ``b(x)`` puts it back: for v5 it makes no difference whether the
 model's writing weights are centred (ioi-bench's ``gpt2`` has them centred, OpenAI's example has not).
@@ -19,25 +20,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.dictionaries.architectures import Architecture, Relu, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, state_dict, suite_name
+from ioi_bench.dictionaries.architectures import Relu, TopK
+from ioi_bench.dictionaries.per_input import PerInputNorm
+from ioi_bench.dictionaries.reading import building, needed, only_file, pick, state_dict, suite_name
+from ioi_bench.dictionaries.signed import SignedTopK
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
-from ioi_bench.errors import DictionaryError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.errors import SuiteError
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HookPoint
 
-__all__ = ["LayerNormTopK", "ioi_bench_loaders", "load", "path_hook", "recognise"]
+__all__ = ["ioi_bench_loaders", "load", "path_hook", "recognise"]
 
 PARAMETERS = ("encoder.weight", "latent_bias", "decoder.weight", "pre_bias")
 LOCATIONS = {
@@ -46,7 +44,6 @@ LOCATIONS = {
     "resid_post_attn": "resid_mid",
     "resid_post_mlp": "resid_post",
 }
-EPSILON = 1e-5
 UNCENTRED = (
     "OpenAI's example reads activations with center_writing_weights=False; ioi-bench's gpt2 has centred writing "
     "weights, so that its residual stream lacks the mean over dimensions that this SAE has seen."
@@ -54,63 +51,14 @@ UNCENTRED = (
 _LOCATION = re.compile("|".join(LOCATIONS))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerNormTopK(Architecture):
-    """A top-k SAE that normalises each input; its features carry that scale (METHOD §4).
-
-    Attributes:
-        relu: whether the k largest pre-activations pass a ReLU; otherwise features may be negative.
-
-    Raises:
-        DictionaryError: also where k is not between 1 and d_sae.
-    """
-
-    name: ClassVar[str] = "layer-norm-topk"
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = TopK.axes
-    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({"scale": float, "k": int, "relu": bool})
-
-    b_enc: Float[Tensor, " d_sae"]
-    k: int
-    relu: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.k <= self.d_sae:
-            raise DictionaryError(f"k is {self.k}, expected 1 to d_sae = {self.d_sae}")
-
-    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        scaled = self.scale * x.float()
-        return scaled.mean(1, keepdim=True), scaled.std(1, keepdim=True)
-
-    def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
-        """``σ`` times the k largest pre-activations of the normalised input."""
-        mean, deviation = self._moments(x)
-        normal = (self.scale * x.float() - mean) / (deviation + EPSILON)
-        u = (normal - self.b_dec.float()) @ self.W_enc.float() + self.b_enc.float()
-        values, best = u.topk(self.k, dim=1)
-        kept = torch.relu(values) if self.relu else values
-        return torch.zeros_like(u).scatter_(1, best, kept * deviation)
-
-    def offset_for(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_in"]:
-        """``(pre_bias σ + μ) / scale``."""
-        mean, deviation = self._moments(x)
-        return (self.b_dec.float() * deviation + mean) / self.scale
-
-
 def path_hook(source: Source) -> HookPoint | None:
     """The hook point by OpenAI's own paths, such as ``resid_post_mlp_v5_32k/autoencoders/8.pt``."""
-    parts = [*source.path.parts[:-1], PurePosixPath(_file(source) or "").name]
+    parts = [*source.path.parts[:-1], PurePosixPath(only_file(source, ".pt") or "").name]
     location = next((match[0] for part in reversed(parts) if (match := _LOCATION.match(part))), None)
     layer = re.fullmatch(r"(\d+)\.pt", parts[-1])
     if location is None or layer is None:
         return None
     return HookPoint(LOCATIONS[location], int(layer[1]))
-
-
-def _file(source: Source) -> str | None:
-    """The only ``.pt`` file."""
-    files = [name for name in source.files if name.endswith(".pt")]
-    return files[0] if len(files) == 1 else None
 
 
 def _kind(found: Mapping[str, Any], where: str) -> tuple[str, int | None, bool]:
@@ -131,12 +79,12 @@ def _kind(found: Mapping[str, Any], where: str) -> tuple[str, int | None, bool]:
         raise SuiteError(f"{where} has the activation {activation!r} ({after!r}), expected ReLU or TopK through ReLU")
     if not isinstance(k, int):
         raise SuiteError(f"{where} has no whole number k in its activation_state_dict: it gives {k!r}")
-    return "layer-norm-topk", k, after == "ReLU"
+    return ("topk" if after == "ReLU" else "signed-topk"), k, after == "ReLU"
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     """Tell OpenAI's state dicts by ``pre_bias`` and ``latent_bias``."""
-    name = _file(source)
+    name = only_file(source, ".pt")
     found = None if name is None else state_dict(source, name)
     if name is None or found is None or not {"pre_bias", "latent_bias"} <= set(found):
         return None
@@ -146,8 +94,8 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
         raise SuiteError(f"{where}: encoder.weight has the shape {list(encoder.shape)}, expected [d_sae, d_in]")
     architecture, _, _ = _kind(found, where)
     hook = options.hook or path_hook(source)
-    normal = "layer norm with the unbiased deviation" if architecture != "relu" else "none"
-    notes = () if architecture != "relu" else (UNCENTRED,)
+    normal = "none" if architecture == "relu" else "layer norm with the unbiased deviation"
+    notes = (UNCENTRED,) if architecture == "relu" else ()
     hooks = () if hook is None else (hook,)
     return Recognised(architecture, hooks, encoder.shape[1], encoder.shape[0], "gpt2", normal, notes)
 
@@ -158,7 +106,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     Raises:
         SuiteError: damaged, not of this layout, or no hook point.
     """
-    name = needed(_file(source), "which .pt file to read", source, "give one file")
+    name = needed(only_file(source, ".pt"), "which .pt file to read", source, "give one file")
     where = f"{name!r} in {source.origin!r}"
     found = source.pt(name)
     tensors = pick(found, PARAMETERS, where)
@@ -171,13 +119,16 @@ def load(source: Source, options: LoadOptions) -> Suite:
         "W_dec": tensors["decoder.weight"].T,
         "b_dec": tensors["pre_bias"],
     }
-    scale = input_factor(options.scale)
     with building(where):
-        dictionary = (
-            Relu(**weights, scale=scale) if k is None else LayerNormTopK(**weights, scale=scale, k=k, relu=relu)
-        )
+        dictionary = _build(weights, k, relu)
     metadata = {"format": "openai", "architecture": architecture}
     return Suite.at_hook(suite_name(source), options.model or "gpt2", hook, dictionary, metadata)
+
+
+def _build(weights: dict[str, Any], k: int | None, relu: bool) -> Relu | PerInputNorm:
+    if k is None:
+        return Relu(**weights)
+    return PerInputNorm((TopK if relu else SignedTopK)(**weights, k=k), layer_norm=True)
 
 
 @hookimpl

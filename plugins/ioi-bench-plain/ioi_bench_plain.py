@@ -8,7 +8,7 @@ What the file does not say is decided by rules that `recognise` says aloud, and 
   torch's Linear stores it, ``[out, in]``, everything else as ``W_enc [d_in, d_sae]`` and ``W_dec [d_sae, d_in]``;
 - **decoder bias** (``--set subtract-b-dec=yes|no``): subtracted from the input, as in Bricken et al. 2023, unless it is
   called ``decoder.bias``: a Linear layer's own bias is not;
-- **hook point, model and scale**: ``--hook``, ``--model``, ``--scale``.
+- **hook point and model**: ``--hook``, ``--model``.
 
 Files that another format owns are left to it; OpenMOSS's, which need their hyperparameters, are refused by name.
 """
@@ -16,19 +16,25 @@ Files that another format owns are left to it; OpenMOSS's, which need their hype
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, Gated, JumpRelu, Relu, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, needed, pick, suite_name, unsubtracted
+from ioi_bench.dictionaries.reading import (
+    building,
+    needed,
+    only_file,
+    pick,
+    suite_name,
+    unsubtracted,
+    whole_number,
+)
 from ioi_bench.dictionaries.source import Source, TensorInfo
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import SuiteError, UnknownNameError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import Loader, LoadOptions, Recognised, hookimpl
 
 __all__ = ["Layout", "ioi_bench_loaders", "layout", "load", "recognise"]
 
@@ -74,13 +80,7 @@ class Layout:
     d_sae: int
     turned: frozenset[str]
     subtracts: bool
-    notes: tuple[str, ...]
-
-
-def _file(source: Source) -> str | None:
-    """The only safetensors file."""
-    files = [name for name in source.files if name.endswith(".safetensors")]
-    return files[0] if len(files) == 1 else None
+    notes: tuple[str, ...] = ()
 
 
 def _find(keys: Iterable[str]) -> dict[str, str]:
@@ -140,32 +140,41 @@ def layout(infos: Mapping[str, TensorInfo], options: LoadOptions, where: str) ->
     if answer not in (None, "yes", "no"):
         raise SuiteError(f"--set subtract-b-dec={answer} is no answer: write yes or no")
     subtracts = names.get("b_dec") not in NAMES["b_dec"][1:4] if answer is None else answer == "yes"
-    read = ", ".join(f"{name} as {ours}{' (transposed)' if ours in turned else ''}" for ours, name in names.items())
+    found = Layout(names, architecture, d_in, d_sae, frozenset(turned), subtracts)
+    return replace(found, notes=_notes(found, told, options))
+
+
+def _notes(found: Layout, told: str, options: LoadOptions) -> tuple[str, ...]:
+    """What was decided, and how to decide otherwise."""
+    read = (f"{name} as {ours}{' (transposed)' if ours in found.turned else ''}" for ours, name in found.names.items())
+    does = "subtracts" if found.subtracts else "does not subtract"
+    overrules = "." if "subtract-b-dec" in options.settings else ": --set subtract-b-dec=yes|no overrules."
     notes = [
-        f"Read by keys and shapes: {read}; sizes told by {told}.",
-        f"Architecture {architecture}, " + ("as given." if options.arch else "told by its keys: --arch overrules."),
-        f"The encoder {'subtracts' if subtracts else 'does not subtract'} the decoder bias from its input"
-        + ("." if answer else ": --set subtract-b-dec=yes|no overrules."),
+        f"Read by keys and shapes: {', '.join(read)}; sizes told by {told}.",
+        f"Architecture {found.architecture}, {'as given.' if options.arch else 'told by its keys: --arch overrules.'}",
+        f"The encoder {does} the decoder bias from its input{overrules}",
     ]
-    zeros = [name for name in ("b_enc", "b_dec") if name not in names and not (name == "b_enc" and guess == "gated")]
-    notes += [f"No {' and no '.join(zeros)}: read as 0."] if zeros else []
-    return Layout(names, architecture, d_in, d_sae, frozenset(turned), subtracts, tuple(notes))
+    biases = ARCHITECTURES[found.architecture].axes.keys() & {"b_enc", "b_dec"}
+    zeros = sorted(biases - found.names.keys(), reverse=True)
+    return (*notes, f"No {' and no '.join(zeros)}: read as 0.") if zeros else tuple(notes)
 
 
 def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     """Tell a plain file by its keys, where no other format's configuration is there."""
-    name = _file(source)
+    name = only_file(source, ".safetensors")
     beside = source.path.parent if source.path.is_file() else source.path
     if name is None or any((beside / owned).exists() for owned in OWNED):
         return None
-    infos = source.tensors(name)
+    try:
+        infos = source.tensors(name)
+    except SuiteError:  # damaged, but whose? load says what is wrong with it
+        return None
     _refuse_openmoss(source, name, infos)
     if not {"W_enc", "W_dec"} <= _find(infos).keys():
         return None
     found = layout(infos, options, f"{name!r} in {source.origin!r}")
     hooks = () if options.hook is None else (options.hook,)
-    factor = "none" if options.scale is None else f"inputs × {options.scale}"
-    return Recognised(found.architecture, hooks, found.d_in, found.d_sae, options.model, factor, found.notes)
+    return Recognised(found.architecture, hooks, found.d_in, found.d_sae, options.model, notes=found.notes)
 
 
 def _refuse_openmoss(source: Source, name: str, infos: Mapping[str, TensorInfo]) -> None:
@@ -182,7 +191,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     Raises:
         SuiteError: damaged, keys or shapes that do not fit, no hook point, no model, no k.
     """
-    name = needed(_file(source), "which safetensors file to read", source, "give one file")
+    name = needed(only_file(source, ".safetensors"), "which safetensors file to read", source, "give one file")
     where = f"{name!r} in {source.origin!r}"
     infos = source.tensors(name)
     _refuse_openmoss(source, name, infos)
@@ -203,24 +212,20 @@ def _build(
     weights = {ours: stored[name].T if ours in found.turned else stored[name] for ours, name in found.names.items()}
     for zeros, size in (("b_enc", found.d_sae), ("b_dec", found.d_in)):
         weights.setdefault(zeros, torch.zeros(size))
-    weights = pick(weights, cls.axes, where)
-    settings: dict[str, Any] = {}
+    given = pick(weights, cls.axes, where)
+    if not found.subtracts:
+        for bias in {"b_enc", "b_gate"} & given.keys():
+            given[bias] = unsubtracted(given[bias], given["W_enc"], given["b_dec"])
+        if cls is Gated:
+            tied = given["r_mag"].float().exp() * given["W_enc"].float()
+            given["b_mag"] = unsubtracted(given["b_mag"], tied, given["b_dec"])
     if cls is TopK:
         held = str(int(stored["k"])) if "k" in stored and stored["k"].numel() == 1 else None
-        k = needed(options.settings.get("k", held), "its k", source, "add --set k=32")
-        if not k.isdecimal():
-            raise SuiteError(f"--set k={k} is not a whole number: write k=32")
-        settings["k"] = int(k)
-    if not found.subtracts:
-        for bias in {"b_enc", "b_gate"} & weights.keys():
-            weights[bias] = unsubtracted(weights[bias], weights["W_enc"], weights["b_dec"])
-        if cls is Gated:
-            tied = weights["r_mag"].float().exp() * weights["W_enc"].float()
-            weights["b_mag"] = unsubtracted(weights["b_mag"], tied, weights["b_dec"])
-    return cls(**weights, scale=input_factor(options.scale), **settings)
+        given["k"] = whole_number(needed(options.settings.get("k", held), "its k", source, "add --set k=32"), "k")
+    return cls(**given)
 
 
 @hookimpl
 def ioi_bench_loaders() -> list[Loader]:
     """The loader ``plain``."""
-    return [Loader("plain", "one safetensors file with the common key names", recognise, load, SETTINGS)]
+    return [Loader("plain", "one safetensors file with the common key names", recognise, load, SETTINGS, generic=True)]

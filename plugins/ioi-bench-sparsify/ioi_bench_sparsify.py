@@ -20,7 +20,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -28,15 +27,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, TopK
-from ioi_bench.dictionaries.reading import building, input_factor, model_name, needed, pick, suite_name
+from ioi_bench.dictionaries.reading import building, by_hook, model_name, needed, pick, suite_name
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import DictionaryError, SuiteError
-from ioi_bench.plugins import hookimpl
-from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
+from ioi_bench.plugins import ArchitectureRecord, Loader, LoadOptions, Recognised, hookimpl
 from ioi_bench.sites import HookPoint
 
-__all__ = ["GroupMax", "ioi_bench_loaders", "load", "module_hook", "recognise"]
+__all__ = ["GroupMax", "ioi_bench_architectures", "ioi_bench_loaders", "load", "module_hook", "recognise"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 PARAMETERS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
@@ -52,7 +50,7 @@ _PARTS = {None: "resid_post", "attn": "attn_out", "attention": "attn_out", "self
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class GroupMax(Architecture):
+class GroupMax(TopK):
     """The largest of each of ``k`` groups of neighbouring features (sparsify's ``groupmax``).
 
     Raises:
@@ -60,15 +58,10 @@ class GroupMax(Architecture):
     """
 
     name: ClassVar[str] = "groupmax"
-    axes: ClassVar[Mapping[str, tuple[str, ...]]] = TopK.axes
-    settings: ClassVar[Mapping[str, Any]] = MappingProxyType({"scale": float, "k": int})
-
-    b_enc: Float[Tensor, " d_sae"]
-    k: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.k < 1 or self.d_sae % self.k:
+        if self.d_sae % self.k:
             raise DictionaryError(f"k is {self.k}, expected a divisor of d_sae = {self.d_sae}")
 
     def encode(self, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, "prompt d_sae"]:
@@ -78,7 +71,7 @@ class GroupMax(Architecture):
         return torch.zeros_like(groups).scatter_(2, best, values).flatten(1)
 
 
-_ARCHITECTURES: Mapping[str, type[TopK] | type[GroupMax]] = {"topk": TopK, "groupmax": GroupMax}
+_ARCHITECTURES: Mapping[str, type[TopK]] = {"topk": TopK, "groupmax": GroupMax}
 
 
 def module_hook(name: str) -> HookPoint | None:
@@ -102,34 +95,23 @@ def _folders(source: Source) -> list[str]:
 
 
 def _by_hook(source: Source, folders: list[str], options: LoadOptions) -> dict[HookPoint | None, str]:
-    """Folders by hook point; under None the only folder, where neither its name nor the user says."""
-    found: dict[HookPoint | None, str] = {}
+    """Folders by hook point, without those of many whose module has no site here.
+
+    Raises:
+        SuiteError: also where none is left.
+    """
+    hooks = {}
     for folder in folders:
-        parts = [*source.path.parts, *PurePosixPath(folder).parts]  # h.3.mlp, or h.3.mlp/seed1
-        hook = next((hook for part in reversed(parts[-2:]) if (hook := module_hook(part))), None)
-        if hook is None and len(folders) > 1:
-            continue
-        if hook in found:
-            raise SuiteError(
-                f"{source.origin!r} has two dictionaries at {hook}: {found[hook]!r} and {folder!r}; give one's folder"
-            )
-        found[hook] = folder
-    if options.hook is not None and len(folders) == 1:
-        return {options.hook: folders[0]}
-    if options.hook is not None:
-        if options.hook not in found:
-            raise SuiteError(f"{source.origin!r} has no dictionary at {options.hook}: {_listed(found)}")
-        return {options.hook: found[options.hook]}
-    if not found:
+        parts = [*source.path.parts, *PurePosixPath(folder).parts][-2:]  # h.3.mlp, or h.3.mlp/seed1
+        hook = next((hook for part in reversed(parts) if (hook := module_hook(part))), None)
+        if hook is not None or len(folders) == 1:
+            hooks[folder] = hook
+    if not hooks:
         raise SuiteError(
             f"{source.origin!r} has dictionaries only at modules without a site here ({', '.join(folders[:5])}): those "
             "of blocks (h.3), of h.3.attn and of h.3.mlp can be scored"
         )
-    return found
-
-
-def _listed(hooks: Mapping[HookPoint | None, str]) -> str:
-    return "it has " + ", ".join(str(hook) for hook in hooks)
+    return by_hook(source, hooks, options.hook)
 
 
 def _config(source: Source, folder: str) -> dict[str, Any]:
@@ -148,7 +130,7 @@ def _config(source: Source, folder: str) -> dict[str, Any]:
     for key, reason in reasons.items():
         if config.get(key):
             raise SuiteError(f"{where} describes {reason}; give an SAE trained without {key!r}")
-    if config.get("activation", "topk") not in _ARCHITECTURES:
+    if config.get("activation", "topk") not in tuple(_ARCHITECTURES):  # it may be anything, also what has no hash
         raise SuiteError(f"{where} has the activation {config['activation']!r}, expected topk or groupmax")
     if not isinstance(config.get("k"), int):
         raise SuiteError(f"{where} has k = {config.get('k')!r}, expected a whole number")
@@ -160,16 +142,16 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     folders = _folders(source)
     if not folders:
         return None
-    by_hook = _by_hook(source, folders, options)
-    first = next(iter(by_hook.values()))
+    found = _by_hook(source, folders, options)
+    first = next(iter(found.values()))
     config = _config(source, first)
     tensors = source.tensors(first + WEIGHTS)
     shape = tensors["W_dec"].shape if "W_dec" in tensors else ()
     if len(shape) != 2:
         raise SuiteError(f"{first + WEIGHTS!r} in {source.origin!r} has no matrix W_dec: it holds {', '.join(tensors)}")
-    left_out = [folder.rstrip("/") for folder in folders if folder not in by_hook.values()]
+    left_out = [folder.rstrip("/") for folder in folders if folder not in found.values()]
     notes = (CENTRING, f"Left out: {', '.join(left_out)}.") if left_out and options.hook is None else (CENTRING,)
-    hooks = tuple(hook for hook in by_hook if hook is not None)
+    hooks = tuple(hook for hook in found if hook is not None)
     model = model_name(_trained_on(source))
     return Recognised(config.get("activation", "topk"), hooks, shape[1], shape[0], model, notes=notes)
 
@@ -208,12 +190,17 @@ def load(source: Source, options: LoadOptions) -> Suite:
                 W_dec=tensors["W_dec"],
                 b_dec=tensors["b_dec"],
                 k=config["k"],
-                scale=input_factor(options.scale),
             )
     model = needed(options.model or model_name(_trained_on(source)), "its model", source, "add --model gpt2")
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
     metadata = {"format": "sparsify", "architecture": ", ".join(architectures)}
     return Suite.at_hooks(suite_name(source), model, dictionaries, metadata)
+
+
+@hookimpl
+def ioi_bench_architectures() -> list[ArchitectureRecord]:
+    """The architecture ``groupmax``, so that a suite can be kept in the native format."""
+    return [ArchitectureRecord(GroupMax.name, "the largest of each of k groups of neighbouring features", GroupMax)]
 
 
 @hookimpl

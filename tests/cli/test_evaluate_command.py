@@ -128,12 +128,12 @@ def of_an_unknown_architecture(suite, folder):
 
 
 BAD_SUITES = {
-    "missing": (lambda suite, folder: folder, "there is no suite"),
+    "missing": (lambda suite, folder: folder, "there is nothing at"),
     "empty": (empty, "empty"),
     "truncated": (truncated, "truncated"),
     "header that lies": (lying, "corrupt"),
     "NaN": (not_finite, "NaN"),
-    "pickle": (pickled, "pickle"),
+    "pickle": (pickled, "no loader knows"),
     "leaves its folder": (lambda s, f: edited(s, f, weights=["../weights.safetensors"]), "leave the folder"),
     "another model": (lambda s, f: edited(s, f, model="gpt3", model_sha256="0" * 64), "model"),
     "unknown site": (at_an_unknown_site, "did you mean"),

@@ -21,7 +21,7 @@ def some_figure(value: float = 0.5, direction: str = "higher") -> Figure:
 
 
 def some_edit(method: str, budget: int, accuracy: float = 0.5, weight: float = 0.4) -> EditFigures:
-    names = set(EditFigures.model_fields) - {"method", "budget", "n_removed", "n_added", "nan_dropped"}
+    names = set(EditFigures.model_fields) - {"method", "budget", "n_removed", "n_added", "nan_dropped", "metrics"}
     figures = {name: some_figure() for name in names}
     figures |= {"accuracy": some_figure(accuracy), "weight_removed": some_figure(weight, "lower")}
     return EditFigures(method=method, budget=budget, n_removed=1.0, n_added=1.0, nan_dropped=0, **figures)

@@ -67,7 +67,7 @@ def test_cells_and_edits_are_found_by_name():
         ("not json", "cannot be read"),
         ("[]", "schema_version None"),
         ('{"schema_version": 99}', "schema_version 99"),
-        ('{"schema_version": 1, "track": 3}', "not a valid card"),
+        ('{"schema_version": 2, "track": 3}', "not a valid card"),
     ],
 )
 def test_what_is_not_a_card_is_refused(tmp_path, text, says):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ioi_bench_openai import LayerNormTopK, ioi_bench_loaders, load, path_hook, recognise
+from ioi_bench_openai import ioi_bench_loaders, load, path_hook, recognise
 
 from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.source import Source
@@ -85,10 +85,11 @@ def test_identity_keeps_negative_values(tmp_path):
     assert (dictionary_of(write(tmp_path, state(latent_bias=low))).encode(x) == 0).all()
 
 
-def test_the_deviation_is_unbiased():
+def test_the_deviation_is_unbiased(tmp_path):
     """By hand: x = (0, 2) has μ = 1 and σ = √2 (not 1), so x' = (−1, 1)/√2 and f = σ · 1/√2 = 1."""
     eye, zero = torch.eye(2), torch.zeros(2)
-    sae = LayerNormTopK(W_enc=eye, b_enc=zero, W_dec=eye, b_dec=zero, k=1)
+    found = {"encoder.weight": eye, "decoder.weight": eye.clone(), "pre_bias": zero, "latent_bias": zero.clone()}
+    sae = dictionary_of(write(tmp_path, {**state(), **found, "activation_state_dict": {"k": 1, "postact_fn": "ReLU"}}))
     torch.testing.assert_close(sae.encode(torch.tensor([[0.0, 2.0]])), torch.tensor([[0.0, 1.0]]), rtol=1e-4, atol=1e-4)
     assert sae.offset_for(torch.tensor([[0.0, 2.0]])).tolist() == [[1.0, 1.0]]
 
@@ -103,14 +104,6 @@ def test_centring_makes_no_difference_to_topk(tmp_path, assert_same):
     dictionary = dictionary_of(write(tmp_path, state()))
     x = torch.randn(20, D_IN, generator=torch.Generator().manual_seed(3)) + 2
     assert_same(dictionary.encode(x - x.mean(1, keepdim=True)), dictionary.encode(x))
-
-
-def test_scale(tmp_path, hard_inputs, assert_same):
-    found, x = state(), hard_inputs(D_IN)
-    dictionary = dictionary_of(write(tmp_path, found), LoadOptions(hook=HOOK.hook, scale=4.0))
-    _, x_hat, _ = published(4.0 * x, found)
-    got = dictionary.encode(x) @ affine_decoder(dictionary).directions + dictionary.offset_for(x)
-    assert_same(got, x_hat.float() / 4.0)
 
 
 @pytest.mark.parametrize("strays", [{}, {"activation": None, "activation_state_dict": None}])
@@ -139,7 +132,7 @@ def test_paths_of_the_release(tmp_path, folder, hook):
     source = write(tmp_path / folder, state())
     found = recognise(source, LoadOptions())
     assert found.hooks == (HookPoint.parse(hook),) == load(source, LoadOptions()).hooks
-    assert (found.architecture, found.d_in, found.d_sae, found.model) == ("layer-norm-topk", D_IN, D_SAE, "gpt2")
+    assert (found.architecture, found.d_in, found.d_sae, found.model) == ("topk", D_IN, D_SAE, "gpt2")
     assert "unbiased" in found.normalisation
     assert path_hook(Source((tmp_path / folder), folder)) == HookPoint.parse(hook)
 
@@ -174,7 +167,7 @@ def test_damaged(tmp_path, changes, message):
 
 def test_k_may_be_a_tensor(tmp_path):
     found = state(activation_state_dict={"k": torch.tensor(5), "postact_fn": "ReLU"})
-    assert dictionary_of(write(tmp_path, found)).k == 5
+    assert dictionary_of(write(tmp_path, found)).sae.k == 5
 
 
 def test_truncated(tmp_path):

@@ -87,6 +87,18 @@ def test_the_library_itself(tmp_path, hard_inputs, assert_same, activation):
     assert_same(dictionary.decode(dictionary.encode(x)), x_hat)
 
 
+@pytest.mark.parametrize("flag", ["transcode", "skip_connection"])
+@pytest.mark.filterwarnings("ignore")  # the library's own
+def test_the_librarys_transcoders_are_refused(tmp_path, flag):
+    sparsify = pytest.importorskip("sparsify", reason="pip install --no-deps -r plugins/real-libraries.txt")
+    config = sparsify.SparseCoderConfig(num_latents=D_SAE, k=K, **{flag: True})
+    sparsify.SparseCoder(D_IN, config).save_to_disk(tmp_path / "h.3.mlp")
+    source = Source(tmp_path / "h.3.mlp", "h.3.mlp")
+    for call in (recognise, load):
+        with pytest.raises(SuiteError, match=f"give an SAE trained without {flag!r}"):
+            call(source, GPT2)
+
+
 @pytest.mark.parametrize(
     ("module", "hook"),
     [
@@ -171,18 +183,14 @@ def test_seeds_must_be_chosen(tmp_path):
     assert load(Source(folder, str(folder)), GPT2).hooks == (MLP,)
 
 
-def test_hook_and_scale_of_the_user(tmp_path, hard_inputs, assert_same):
-    source, x = write(tmp_path / "mine"), hard_inputs(D_IN)
+def test_what_the_user_must_say(tmp_path):
+    source = write(tmp_path / "mine")
     assert recognise(source, LoadOptions()).hooks == ()
     with pytest.raises(SuiteError, match="add --hook"):
         load(source, GPT2)
     with pytest.raises(SuiteError, match="add --model"):
         load(source, LoadOptions(hook=MLP))
-    suite = load(source, LoadOptions(hook=MLP, model="gpt2", scale=2.0))
-    assert suite.hooks == (MLP,)
-    f, x_hat = written_out(2 * x, tensors(), "topk")
-    assert_same(only(suite).encode(x), f)
-    assert_same(only(suite).decode(f), x_hat / 2)
+    assert load(source, LoadOptions(hook=MLP, model="gpt2")).hooks == (MLP,)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +200,7 @@ def test_hook_and_scale_of_the_user(tmp_path, hard_inputs, assert_same):
         ({"skip_connection": True}, "skip connection"),
         ({"signed": True}, "signed"),
         ({"activation": "relu"}, "expected topk or groupmax"),
+        ({"activation": ["topk"]}, "expected topk or groupmax"),
         ({"k": None}, "expected a whole number"),
     ],
 )

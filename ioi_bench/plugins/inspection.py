@@ -1,0 +1,105 @@
+"""What a source is, and what an evaluation would score of it: told without a model and without weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ioi_bench.dictionaries.source import Source
+from ioi_bench.errors import UnknownNameError
+from ioi_bench.lm.circuit import Circuit, load_circuit
+from ioi_bench.plugins.loading import claim_source
+from ioi_bench.plugins.manager import Plugins
+from ioi_bench.plugins.records import LoadOptions, ModelRecord, Recognised
+from ioi_bench.sites import Role, Site
+
+__all__ = ["DEFAULT_MODEL", "CellCover", "Inspection", "inspect_source", "model_name", "sites_of"]
+
+DEFAULT_MODEL = "ioi-mini"
+_CALLED = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
+"""What other libraries call a model that is known here."""
+
+
+@dataclass(frozen=True)
+class CellCover:
+    """How many of a cell's sites have a dictionary; the others would stand as random ones."""
+
+    cell: str
+    headline: bool
+    ranked: bool | None
+    sites: int
+    covered: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_source` found.
+
+    Attributes:
+        origin: the source as it was given.
+        loader: which loader knows it.
+        sites: where its dictionaries stand; empty where neither the source nor ``--hook`` says.
+        model: the model that it would be scored on, and ``track`` its circuit's.
+        cells: those with a site that has a dictionary; empty where none of the circuit's sites has one.
+    """
+
+    origin: str
+    loader: str
+    recognised: Recognised
+    sites: tuple[Site, ...]
+    model: str
+    track: str
+    cells: tuple[CellCover, ...]
+
+
+def inspect_source(
+    source: Source, options: LoadOptions | None = None, loader: str | None = None, *, plugins: Plugins | None = None
+) -> Inspection:
+    """Recognise a source, and compare its sites with the circuit's.
+
+    Raises:
+        SuiteError: no loader knows it, several do, or it cannot be used.
+        UnknownNameError: there is no such loader or model.
+    """
+    plugins, options = plugins or Plugins.load(), options or LoadOptions()
+    claim = claim_source(source, options, loader, plugins=plugins)
+    model = options.model or model_name(claim.recognised.model, plugins)
+    known = plugins.all(ModelRecord)
+    circuit = known[model].circuit() if model in known else load_circuit("gpt2")
+    sites = sites_of(claim.recognised, options)
+    return Inspection(
+        source.origin, claim.loader.name, claim.recognised, sites, model, circuit.track, _covers(sites, circuit)
+    )
+
+
+def model_name(said: str | None, plugins: Plugins) -> str:
+    """The model for a source that says it is for ``said``; ioi-mini where it says nothing.
+
+    Raises:
+        UnknownNameError: it names a model that is not known here.
+    """
+    if said is None:
+        return DEFAULT_MODEL
+    name = _CALLED.get(said, said)
+    if name not in plugins.all(ModelRecord):
+        raise UnknownNameError("model (the dictionaries name it; --model overrules)", said, plugins.all(ModelRecord))
+    return name
+
+
+def sites_of(recognised: Recognised, options: LoadOptions) -> tuple[Site, ...]:
+    """Where the dictionaries of a source stand: at its own sites, or at every role of its hooks."""
+    if recognised.sites:
+        return recognised.sites
+    hooks = (options.hook,) if options.hook is not None else recognised.hooks
+    return tuple(hook.at(role) for hook in hooks for role in Role)
+
+
+def _covers(sites: tuple[Site, ...], circuit: Circuit) -> tuple[CellCover, ...]:
+    found, have = [], set(sites)
+    for cell in (*circuit.headline, *circuit.further):
+        needed = circuit.cross_sections[cell.cross_section].sites
+        covered = len(have.intersection(needed))
+        if covered:
+            headline = cell in circuit.headline
+            ranked = circuit.ranked[cell].ranked if circuit.ranked is not None and cell in circuit.ranked else None
+            found.append(CellCover(str(cell), headline, ranked, len(needed), covered))
+    return tuple(found)

@@ -1,0 +1,202 @@
+"""`ioi-bench plugins`, `ioi-bench inspect`, and plugins in `ioi-bench evaluate`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOPK = ROOT / "reference_saes" / "ioi-mini" / "topk"
+
+SOUND = """
+from ioi_bench.plugins import Baseline, Loader, Reporter
+from ioi_bench.dictionaries.nulls import pca
+
+def ioi_bench_reporters():
+    return [Reporter("names", "one line", ".txt", lambda card, path: path.write_text(card.made.suite))]
+
+def ioi_bench_baselines():
+    return [Baseline("axes", "one more line", lambda train, seed: pca(train))]
+
+def ioi_bench_loaders():
+    return [Loader("mine", "none", lambda s, o: None, lambda s, o: None, {"fold": "what it folds"})]
+"""
+
+
+@pytest.fixture
+def sound(tmp_path):
+    (tmp_path / "sound.py").write_text(SOUND)
+    return tmp_path / "sound.py"
+
+
+@pytest.fixture
+def broken(tmp_path):
+    (tmp_path / "broken.py").write_text("def ioi_bench_loader(): return []")
+    return tmp_path / "broken.py"
+
+
+@pytest.fixture
+def installed_broken(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    info = folder / "faulty-3.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "faulty_module.py").write_text("1 / 0")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 3.0\n")
+    (info / "entry_points.txt").write_text("[ioi_bench]\nfaulty = faulty_module\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_the_list_shows_plugins_and_what_they_give(cli, sound):
+    result = cli("plugins", "list", "--plugin", sound)
+    assert result.exit_code == 0, result.stderr
+    for text in ("built in", "sound.py", "native", "exchange", "markdown", "names", "one more line"):
+        assert text in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    table = result.stdout.partition("what it is")[2].splitlines()
+    starts = {line.index(text) for text in ("axes", "names", "native") for line in table if text in line.split()}
+    assert len(starts) == 1, "the columns stand under each other"
+
+
+def test_the_list_as_json(cli, sound):
+    data = json.loads(cli("plugins", "list", "--plugin", sound, "--json").stdout)
+    assert {"name": "sound", "hooks": ["ioi_bench_baselines", "ioi_bench_loaders", "ioi_bench_reporters"]}.items() <= (
+        next(plugin for plugin in data["plugins"] if plugin["name"] == "sound").items()
+    )
+    record = next(record for record in data["records"] if record["name"] == "names")
+    assert record == {"kind": "reporter", "name": "names", "plugin": "sound", "summary": "one line"}
+
+
+def test_a_broken_plugin_is_a_warning_in_the_list_and_fatal_where_it_is_asked_for(cli, installed_broken):
+    listed = cli("plugins", "list")
+    assert listed.exit_code == 0
+    assert "warning: the plugin 'faulty' (faulty 3.0) cannot be imported: ZeroDivisionError" in listed.stderr
+    assert "broken" in listed.stdout
+    assert "exchange" in listed.stdout
+    assert json.loads(cli("plugins", "list", "--json").stdout)["problems"][0]["plugin"] == "faulty"
+    for args in (("show", "faulty"), ("check", "faulty")):
+        asked = cli("plugins", *args)
+        assert (asked.exit_code, asked.stdout) == (2, "")
+        assert "error: the plugin 'faulty' (faulty 3.0) cannot be imported" in asked.stderr
+    everything = cli("plugins", "check")
+    assert everything.exit_code == 1
+    assert "ioi-bench is sound" in everything.stdout
+    assert "error: the plugin 'faulty'" in everything.stderr
+    data = json.loads(cli("plugins", "check", "--json").stdout)
+    assert data["sound"] is False
+    assert data["problems"][0]["plugin"] == "faulty"
+
+
+def test_show_tells_of_a_plugin_and_of_a_thing(cli, sound):
+    whole = cli("plugins", "show", "sound", "--plugin", sound)
+    assert whole.exit_code == 0
+    assert "imported in" in whole.stdout
+    assert {"axes", "mine", "names"} <= set(whole.stdout.split())
+    assert "exchange" not in whole.stdout
+    loader = cli("plugins", "show", "mine", "--plugin", sound)
+    assert "--set fold=…  what it folds" in loader.stdout
+    assert json.loads(cli("plugins", "show", "mine", "--plugin", sound, "--json").stdout)[0]["keys"] == {
+        "fold": "what it folds"
+    }
+    wrong = cli("plugins", "show", "excange")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "did you mean 'exchange'" in wrong.stderr
+
+
+def test_check_of_a_file(cli, sound, broken):
+    result = cli("plugins", "check", sound)
+    assert (result.exit_code, result.stdout) == (0, "sound is sound: it gives 1 loader, 1 baseline, 1 reporter\n")
+    result = cli("plugins", "check", broken)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean 'ioi_bench_loaders'?" in result.stderr
+    result = cli("plugins", "check", sound.with_name("soumd.py"))
+    assert result.exit_code == 2
+    assert "did you mean" in result.stderr
+
+
+def test_inspect_tells_what_a_suite_is_without_model_or_weights(cli, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("it loaded something")
+
+    monkeypatch.setattr("ioi_bench.lm.model.load_weights", never)
+    monkeypatch.setattr("ioi_bench.dictionaries.suite._build", never)
+    result = cli("inspect", TOPK)
+    assert result.exit_code == 0, result.stderr
+    for text in ("native", "topk", "blocks.1.attn.hook_z[0]", "d_in 32, d_sae 256", "io@nm-out", "2 of 2", "ioi-mini"):
+        assert text in result.stdout
+    data = json.loads(cli("inspect", TOPK, "--json").stdout)
+    assert (data["loader"], data["architecture"], data["d_sae"]) == ("native", "topk", 256)
+    assert {"cell": "io@nm-out", "headline": True, "ranked": True, "sites": 2, "covered": 2} in data["cells"]
+    other = cli("inspect", TOPK, "--model", "gpt2")
+    assert "track          gpt2" in other.stdout
+
+
+def test_inspect_refuses_what_nobody_knows(cli, tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    result = cli("inspect", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "it holds notes.txt" in result.stderr
+    result = cli("inspect", TOPK.with_name("topkk"))
+    assert "did you mean" in result.stderr
+
+
+SMALL = ["--prompts", "20", "--train-prompts", "200", "--budgets", "1,2", "--methods", "exchange"]
+
+
+def test_evaluate_takes_plugins_baselines_and_reports(cli, sound, tmp_path):
+    args = ["--plugin", sound, "--baseline", "axes", "--baseline", "pca", "--report", "names", "--report", "markdown"]
+    result = cli("evaluate", TOPK, *SMALL, *args, "--loader", "native", "--out", tmp_path / "card")
+    assert result.exit_code == 0, result.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
+    assert rows["axes"] == rows["pca"], "they are the same dictionaries"
+    assert (tmp_path / "card" / "report-names.txt").read_text() == "topk"
+    assert "| topk |" in (tmp_path / "card" / "report-markdown.md").read_text()
+    card = json.loads((tmp_path / "card" / "card.json").read_text())
+    assert [row["name"] for row in card["baselines"]] == ["axes", "pca"]
+    assert card["made"]["plugins"] == {"baseline axes": f"sound ({sound})"}
+    assert "report-names, report-markdown" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--loader", "nativ"], "did you mean 'native'"),
+        (["--hook", "block one"], "not a hook point"),
+        (["--set", "x"], "expected KEY=VALUE"),
+        (["--set", "x=1"], "setting of the loader 'native'"),
+        (["--scale", "big"], "expected a number or sqrt-d"),
+        (["--scale", "-1"], "expected a positive number"),
+        (["--baseline", "pcaa"], "did you mean 'pca'"),
+        (["--report", "markdow"], "did you mean 'markdown'"),
+        (["--plugin", "no.py"], "there is no plugin file 'no.py'"),
+    ],
+)
+def test_evaluate_refuses_choices_that_do_not_exist(cli, tmp_path, args, says):
+    result = cli("evaluate", TOPK, *SMALL, *args, "--out", tmp_path / "card")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+    assert not (tmp_path / "card").exists()
+
+
+def test_importing_the_package_and_its_help_look_for_no_plugins(tmp_path):
+    code = """
+        import sys, importlib.metadata
+        importlib.metadata.entry_points = None
+        import ioi_bench
+        from ioi_bench.cli import main
+        sys.argv = ["ioi-bench", "--help"]
+        try:
+            main()
+        except SystemExit:
+            pass
+        print([m for m in sys.modules if m.startswith("ioi_bench.plugins") or m == "pluggy"], file=sys.stderr)
+    """
+
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.strip() == "[]"
