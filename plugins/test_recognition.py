@@ -76,12 +76,26 @@ def makelov_topk(folder):
     return folder
 
 
+def saelens(folder):
+    save_file(VANILLA, folder / "sae_weights.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"architecture": "standard", "hook_name": "blocks.3.hook_resid_pre"}))
+    return folder
+
+
+def dictionary_learning(folder):
+    weights = {"encoder.weight": torch.ones(D_SAE, D_IN), "decoder.weight": torch.ones(D_IN, D_SAE)}
+    torch.save({**weights, "encoder.bias": VANILLA["b_enc"], "bias": VANILLA["b_dec"]}, folder / "ae.pt")
+    (folder / "config.json").write_text(json.dumps({"trainer": {"dict_class": "AutoEncoder"}}))
+    return folder
+
+
 def plain(folder):
     save_file(VANILLA, folder / "sae.safetensors")
     return folder / "sae.safetensors"
 
 
-WRITERS = {write.__name__: write for write in (sparsify, openai, gemma_scope, attention_saes, makelov, plain)}
+FORMATS = (saelens, dictionary_learning, sparsify, openai, gemma_scope, attention_saes, makelov, plain)
+WRITERS = {write.__name__: write for write in FORMATS}
 
 
 @pytest.mark.parametrize("options", [LoadOptions(), LoadOptions(hook=HookPoint.parse("resid_pre.3"), model="gpt2")])
