@@ -86,6 +86,8 @@ class MiniRecipe:
         Phase(64, 4, 80, 1_000, 0.95),
         Phase(216, 4, 1_400, 1_400, 1.0, interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
         Phase(216, 4, 1_400, 1_400, 1.0, rate=(1e-3, 0.0), interchange=(0.2, 0.2, 0.32, 0.2, 0.08)),
+        Phase(216, 4, 1_000, 1_000, 1.0, rate=(5e-4, 0.0), interchange=(0.15, 0.15, 0.22, 0.4, 0.08)),
+        Phase(216, 4, 1_000, 1_000, 1.0, rate=(5e-4, 0.0), interchange=(0.15, 0.15, 0.22, 0.4, 0.08)),
     )
     pos_band: tuple[float, float] = (0.28, 0.34)
     frame_band: tuple[float, float] = (0.5, 0.58)
