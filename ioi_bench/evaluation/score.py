@@ -78,13 +78,15 @@ def cell_value(values: Float[Tensor, "*draw budget"], budgets: Sequence[int]) ->
 def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -> Float[Tensor, "*draw"]:
     """0 for what a matched random dictionary reaches, 1 for the skyline, −1 at worst.
 
-    ``(S − S_null) / (1 − min(S_null, 0.9))`` where S ≥ S_null, else ``(S − S_null) / S_null``.
+    ``(S − S_null) / (1 − min(S_null, 0.9))`` where S ≥ S_null, else ``(S − S_null) / max(S_null, 0.1)``. METHOD §7 has
+    S_null alone below; but a random dictionary reaches S of some thousandths, so that the difference between two of them
+    came out as anything down to −1. No denominator is less than 0.1, as in the other branch and in x.
 
-    >>> null_normalised(torch.tensor([0.625, 0.125, 0.0]), torch.tensor([0.25, 0.25, 0.0])).tolist()
-    [0.5, -0.5, 0.0]
+    >>> null_normalised(torch.tensor([0.625, 0.125, 0.001]), torch.tensor([0.25, 0.25, 0.003])).tolist()
+    [0.5, -0.5, -0.0199...]
     """
     above = (s - s_null) / (1 - s_null.clamp_max(_MOST_NULL))
-    below = (s - s_null) / torch.where(s_null > 0, s_null, torch.nan)
+    below = (s - s_null) / s_null.clamp_min(_LEAST_ROOM)
     return torch.where(s < s_null, below, above)
 
 

@@ -210,7 +210,7 @@ def judge(model: Model, attribute: str, suite: dict[str, TopK], x: dict[str, Ten
     random = ({site: matched(d, site, x[site], i) for site, d in suite.items()} for i in range(NULL_SEEDS))
     own, *nulls = map(figures, (suite, *random))
     s, s_null = own["s"], sum(null["s"] for null in nulls) / NULL_SEEDS
-    score = (s - s_null) / (1 - min(s_null, 0.9)) if s >= s_null else (s - s_null) / s_null
+    score = (s - s_null) / (1 - min(s_null, 0.9)) if s >= s_null else (s - s_null) / max(s_null, 0.1)
     return {"skyline_weight": w_sky, **own, "s_null": s_null, "score": score}
 
 
