@@ -57,6 +57,7 @@ def evaluate(
     folder: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the card; by default runs/SUITE-HASH.")
     ] = None,
+    track: options.Track = None,
     cross_site: Annotated[
         bool, typer.Option("--cross-site", help="Score a residual-stream dictionary on the circuit's q, k and v.")
     ] = False,
@@ -112,6 +113,7 @@ def evaluate(
                 device=options.device_name(device),
                 batch_size=batch_size,
                 seed=seed,
+                track=track,
                 preflight=not no_preflight,
                 cross_site=cross_site,
                 cache_dir=cache_folder(),

@@ -32,6 +32,7 @@ def inspect(
         str | None, typer.Option("--model", "-m", help="By default the one that the source names.")
     ] = None,
     settings: options.Set = None,
+    track: options.Track = None,
     plugin: options.Plugin = None,
     json: options.Json = False,
 ) -> None:
@@ -51,7 +52,7 @@ def inspect(
     given = options.load_options(hook=hook, arch=arch, model=model, settings=settings)
     with progress() as told:
         source = open_source(path, told)
-    found = inspect_source(source, given, loader, plugins=plugins)
+    found = inspect_source(source, given, loader, plugins=plugins, track=track)
     if json:
         print_json(_record(found))
         return

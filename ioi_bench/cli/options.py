@@ -27,6 +27,7 @@ __all__ = [
     "Prompts",
     "Seed",
     "Set",
+    "Track",
     "TrainPrompts",
     "device_name",
     "load_options",
@@ -45,6 +46,10 @@ TrainPrompts = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Prompts at once: memory and time, not results.")]
+Track = Annotated[
+    str | None,
+    typer.Option("--track", help="circuit or hook, where a dictionary of a circuit's head could be judged on either."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and the random dictionaries.")]
 Plugin = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A plugin in one Python file, which is run; may be repeated.")

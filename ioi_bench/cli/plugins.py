@@ -75,6 +75,8 @@ def show(
         console.print(f"{info.name}: {info.origin}, imported in {info.seconds:.2f} s")
         console.print()
         console.print(_records_table(records, owner=False))
+        for record in records:
+            _print_keys(record)
         return
     found = [record for record in records if record["name"] == name]
     if not found:
@@ -85,8 +87,13 @@ def show(
     for record in found:
         console = out()
         console.print(f"{record['kind']} {name}, of the plugin {record['plugin']}: {record['summary']}")
-        for key, line in record.get("keys", {}).items():
-            console.print(f"  --set {key}=…  {line}")
+        _print_keys(record)
+
+
+def _print_keys(record: dict[str, Any]) -> None:
+    """What ``--set`` takes for a loader."""
+    for key, line in record.get("keys", {}).items():
+        out().print(f"  --set {key}=…  {line}", soft_wrap=True)
 
 
 @app.command()

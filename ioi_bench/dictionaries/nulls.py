@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Skyline
 from ioi_bench.dictionaries.architectures.topk import keep_top_k
-from ioi_bench.dictionary import Dictionary, affine_decoder
+from ioi_bench.dictionary import AffineDecoder
 from ioi_bench.errors import InputError
 
 __all__ = [
@@ -107,19 +107,21 @@ def _blocks(x: Float[Tensor, "prompt d_in"], d_sae: int) -> tuple[Tensor, ...]:
 
 
 @torch.no_grad()
-def feature_use(dictionary: Dictionary, train: Float[Tensor, "prompt d_in"]) -> FeatureUse:
-    """How a dictionary uses its features on train, in bounded memory.
+def feature_use(f: Float[Tensor, "prompt d_sae"], decoder: AffineDecoder) -> FeatureUse:
+    """How features are used on train.
+
+    Features that never vary carry nothing: a constant one must not buy the null another active direction.
 
     Raises:
         InputError: no train activations.
-        DictionaryError: the decoder is not affine or not finite.
     """
-    if not len(train):
+    if not len(f):
         raise InputError("no train activations were given")
-    counts = torch.zeros(dictionary.d_sae, dtype=torch.int64)
-    for block in _blocks(train, dictionary.d_sae):
-        counts += (dictionary.encode(block) != 0).sum(0)
-    return FeatureUse(float(counts.sum()) / len(train), counts > 0, affine_decoder(dictionary).directions.norm(dim=1))
+    counts = (f != 0).sum(0)
+    varies = counts > 0
+    always = (counts == len(f)).nonzero()[:, 0]
+    varies[always] = (f[:, always] != f[0, always]).any(0)
+    return FeatureUse(counts[varies].sum().item() / len(f), varies, decoder.directions.norm(dim=1))
 
 
 @torch.no_grad()

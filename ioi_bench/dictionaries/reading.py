@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_MODEL_NAMES = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
+MODEL_NAMES = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
 
 
 def pick(found: Any, names: Iterable[str], where: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def by_hook(
 
 def model_name(text: str | None) -> str | None:
     """A model by the name that it bears here: ``gpt2-small`` is ``gpt2``."""
-    return None if text is None else _MODEL_NAMES.get(text, text)
+    return None if text is None else MODEL_NAMES.get(text, text)
 
 
 def suite_name(source: Source) -> str:

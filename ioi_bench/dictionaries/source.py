@@ -7,7 +7,9 @@ are measured before they are read, ``.pt`` files are read with ``weights_only=Tr
 from __future__ import annotations
 
 import errno
+import io
 import json
+import pickletools
 import re
 import zipfile
 from dataclasses import dataclass
@@ -25,6 +27,11 @@ __all__ = ["MAX_TENSOR_BYTES", "Source", "TensorInfo"]
 MAX_JSON_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 8 * 2**30
 """What one file may unpack to: an SAE of 131,072 features at d_in 2,304 in float32 has 2.4 GB."""
+_PLAIN = re.compile(
+    r"torch\._utils\.\w+|torch\.storage\.\w+|torch\.\w*Storage|torch\.(Size|device|dtype)|torch\.nn\.parameter\.Parameter"
+    r"|collections\.OrderedDict|_codecs\.encode|numpy\.(core|_core)\.multiarray\._?\w+|numpy\.(dtype|ndarray)"
+)
+"""What pickles of tensors and arrays import."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 
 
@@ -166,11 +173,11 @@ class Source:
                 )  # EINVAL: it sought before the start
                 if refused or isinstance(error, MemoryError):
                     raise
-                reason = str(error).replace("\n", " ")
-                asked = re.search(r"GLOBAL ([\w.]+)", reason)
-                if asked:  # torch's own advice is to load it all the same
-                    said = f"is a pickle that wants to run code ({asked[1]}), which is never done: give tensors alone"
+                wanted = _wanted(file)
+                if wanted:  # torch's own advice, to load it all the same, is not passed on
+                    said = f"is a pickle that wants to run code ({wanted[0]}), which is never done: give tensors alone"
                 else:
+                    reason = str(error).partition("\n")[0].partition(" Re-running")[0]
                     said = f"is damaged or was not written by torch.save ({reason[:200]}): fetch it again"
                 raise SuiteError(f"{name!r} in {self.origin!r} {said}") from error
 
@@ -219,6 +226,30 @@ class Source:
             raise SuiteError(
                 f"{name!r} in {self.origin!r} unpacks to {n_bytes:,} bytes; at most {MAX_TENSOR_BYTES:,} are read"
             )
+
+
+def _wanted(file: Path) -> list[str]:
+    """What a pickle would import beyond tensors and plain values; nothing of it is run."""
+    found: list[str] = []
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+                streams = [io.BytesIO(archive.read(name)) for name in names]
+        else:
+            streams = [io.BytesIO(file.read_bytes())]
+        for stream in streams:
+            texts: list[str] = []
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == "GLOBAL":
+                    found.append(str(argument).replace(" ", "."))
+                elif opcode.name == "STACK_GLOBAL":
+                    found.append(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except (ValueError, IndexError, OverflowError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError):
+        pass  # damaged: what was found until there
+    return [name for name in found if not _PLAIN.fullmatch(name)]
 
 
 def _n_bytes(info: TensorInfo) -> int:

@@ -205,6 +205,8 @@ class Made(_Record):
     source: str | None = None
     """Where the suite was read from, as it was given; empty for one that was made in Python."""
     loader: str | None = None
+    options: dict[str, str] = {}
+    """What was said of the source on the command line: hook, arch, scale, settings of the loader, preflight."""
     plugins: dict[str, str] = {}
     """What took part that is not ioi-bench's own: ``edit method strongest`` → the plugin and where it came from."""
     split: str

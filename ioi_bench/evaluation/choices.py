@@ -20,7 +20,7 @@ from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.lm.model import LanguageModel, load_model
 from ioi_bench.plugins.discovery import BUILT_IN
 from ioi_bench.plugins.inspection import model_name
-from ioi_bench.plugins.loading import Loaded, load_source
+from ioi_bench.plugins.loading import Loaded, load_source, scaled_by
 from ioi_bench.plugins.manager import KINDS, Plugins
 from ioi_bench.plugins.records import (
     ArchitectureRecord,
@@ -108,7 +108,7 @@ def read_suite(
         SuiteError, InputError, PluginError: as `load_source`.
     """
     if isinstance(given, Suite):
-        return _chosen(given, options.hook), Origin()
+        return _chosen(scaled_by(given, options.scale), options.hook), Origin()
     if not isinstance(given, Loaded):
         source = given if isinstance(given, Source) else open_source(given)
         given = load_source(source, options, loader, plugins=plugins)
@@ -128,12 +128,13 @@ def load_track(
     plugins: Plugins,
     suite: Suite,
     *,
+    track: str | None = None,
     cross_site: bool = False,
 ) -> tuple[LanguageModel, Circuit]:
     """The model, by default the one that the suite names, and the track.
 
-    By default the model's circuit (``gpt2``'s for a directory), or the track of the suite's own hook point where the
-    suite has nothing in that circuit; a `HookPoint` asks for its own. ``cross_site`` takes the circuit's part that
+    By default the model's circuit (``gpt2``'s for a directory), or the track of the suite's own hook point
+    (`track_for`, which takes ``track``); a `HookPoint` asks for its own. ``cross_site`` takes the circuit's part that
     stream dictionaries are projected to.
 
     Raises:
@@ -159,7 +160,7 @@ def load_track(
                 raise InputError(f"cross-site scores on the heads of a circuit, not at the hook point {circuit}")
             return model, cross_site_track(own)
         if circuit is None:
-            return model, track_of(suite, own, model.name)
+            return model, track_of(suite, own, model.name, track)
         return model, hook_circuit(model.name, circuit, own.task)
     circuit = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
     return model, cross_site_track(circuit) if cross_site else circuit

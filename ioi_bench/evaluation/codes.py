@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.narrow import narrowed
-from ioi_bench.dictionaries.nulls import FeatureUse
+from ioi_bench.dictionaries.nulls import FeatureUse, feature_use
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import AffineDecoder, Dictionary, PerInputOffset, affine_decoder, encode_in_blocks
 from ioi_bench.editing import FeatureStatistics, feature_statistics
@@ -119,7 +119,7 @@ def dictionary_codes(
         train=train,
         mean=next(iter(train.values())).mean,
         fires=(f != 0).any(0),
-        use=_use(f, decoder),
+        use=feature_use(f, decoder),
         train_mean=shown.at_site.mean(0),
         norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
         n_features=dictionary.d_sae,
@@ -186,7 +186,7 @@ def oracle_codes(
     some = next(iter(next(iter(kinds.values())).values()))
     f = some.oracle_features(values)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
-    mean, fires, use = f.mean(0), (f != 0).any(0), _use(f, some.decoder)
+    mean, fires, use = f.mean(0), (f != 0).any(0), feature_use(f, some.decoder)
 
     def of(own: SupervisedCodes) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
@@ -198,12 +198,3 @@ def oracle_codes(
         return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean, 1.0, own.d_sae)
 
     return {kind: {site: of(own) for site, own in codes.items()} for kind, codes in kinds.items()}
-
-
-def _use(f: Float[Tensor, "prompt d_sae"], decoder: AffineDecoder) -> FeatureUse:
-    """Features that never vary carry nothing: a constant one must not buy the null another active direction."""
-    counts = (f != 0).sum(0)
-    varies = counts > 0
-    always = (counts == len(f)).nonzero()[:, 0]
-    varies[always] = (f[:, always] != f[0, always]).any(0)
-    return FeatureUse(counts[varies].sum().item() / len(f), varies, decoder.directions.norm(dim=1))

@@ -56,6 +56,7 @@ def evaluate(
     loader: str | None = None,
     model: LanguageModel | str | Path | None = None,
     circuit: Circuit | HookPoint | str | Path | None = None,
+    track: str | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     split: str = "test",
     prompts: int | None = None,
@@ -83,6 +84,7 @@ def evaluate(
         model: a loaded model, the name of one, or a directory; by default the one that the suite names.
         circuit: a circuit, or what `load_circuit` takes, or a hook point for its single-hook cells; by default the
             model's own (``gpt2``'s for a directory), and for a suite of one hook point outside it that hook's.
+        track: ``circuit`` or ``hook``, where a dictionary of a circuit's head could be judged on either.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         split: the prompts that are edited; F1 rankings and means always come from train.
         prompts: only the first so many.
@@ -117,7 +119,13 @@ def evaluate(
         chosen = choose(plugins, methods, baselines, reports)
         suite, came = read_suite(suite, options, loader, plugins)
         model, circuit = load_track(
-            options.model if model is None else model, circuit, device, plugins, suite, cross_site=cross_site
+            options.model if model is None else model,
+            circuit,
+            device,
+            plugins,
+            suite,
+            track=track,
+            cross_site=cross_site,
         )
         check_fits(suite, model, model.sha256)
         judged, train = (split_of(circuit, name, n) for name, n in ((split, prompts), ("train", train_prompts)))
@@ -166,6 +174,9 @@ def evaluate(
         suite_sha256=suite.sha256,
         source=came.source,
         loader=came.loader,
+        options=options.said
+        | ({} if preflight else {"preflight": "no"})
+        | ({"cross-site": "yes"} if cross_site else {}),
         plugins=outsiders(plugins, chosen, came, suite, model),
         split=split,
         n_prompts=len(judged),

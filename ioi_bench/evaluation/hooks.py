@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import SuiteError
-from ioi_bench.lm.circuit import Circuit, hook_circuit
+from ioi_bench.lm.circuit import Circuit, track_for
 from ioi_bench.sites import HookPoint
 
 __all__ = ["suites_by_hook", "track_of"]
@@ -27,19 +27,19 @@ def suites_by_hook(suite: Suite) -> dict[HookPoint, Suite]:
     }
 
 
-def track_of(suite: Suite, circuit: Circuit, model: str) -> Circuit:
-    """The circuit, if the suite has a dictionary for one of its sites; else the track of the suite's hook point.
+def track_of(suite: Suite, circuit: Circuit, model: str, wanted: str | None = None) -> Circuit:
+    """The track of a suite (`track_for`).
 
     Raises:
-        SuiteError: the suite has several hook points, and none is in the circuit.
+        SuiteError: the suite has several hook points and none is in the circuit, or the track of one was asked for.
+        UnknownNameError: no such kind of track.
     """
-    if set(suite.sites) & set(circuit.sites):
-        return circuit
-    if len(suite.hooks) == 1:
-        return hook_circuit(model, suite.hooks[0], circuit.task)
+    found = track_for(suite.sites, circuit, model, wanted)
+    if found is not None:
+        return found
     hooks = ", ".join(map(str, suite.hooks[:4])) + (", …" if len(suite.hooks) > 4 else "")
     raise SuiteError(
-        f"suite {suite.name!r} has no dictionary for any site of the circuit {circuit.track!r}, and dictionaries at "
-        f"{len(suite.hooks)} hook points ({hooks}): each of these is a track of its own. Evaluate them one at a time, "
+        f"suite {suite.name!r} has dictionaries at {len(suite.hooks)} hook points ({hooks}), which are not judged "
+        f"on the circuit {circuit.track!r}: each of these is a track of its own. Evaluate them one at a time, "
         f"a card each: --hook {suite.hooks[0]} (in Python, evaluate(suites_by_hook(suite)[hook]))"
     )

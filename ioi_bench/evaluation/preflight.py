@@ -14,7 +14,9 @@ from statistics import median
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
+from ioi_bench.dictionaries.scaled import Scaled
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.dictionary import Dictionary, PerInputOffset, affine_decoder, encoded_blocks
 from ioi_bench.errors import InputError
@@ -27,17 +29,19 @@ __all__ = ["PROMPTS", "Preflight", "Reading", "preflight", "require_readable"]
 
 PROMPTS = 256
 _ROWS = 512
-_BAD = 0.5
+_BAD, _GOOD = 0.2, 0.5
 _BETTER = 0.5
-"""The given reading is bad above this FVU; another must have at most this FVU, and this share of the given one's."""
+"""Above an FVU of ``_BAD`` other readings are tried; one that stops the run has at most ``_GOOD``, and at most this
+share of the given one's."""
 
 _NEAR = 1.5
 """Norms of inputs differ little, so that normalising all together and one by one come out alike."""
 
-AS_GIVEN, ROOT_D = "as given", "with √d scaling"
+AS_GIVEN, ROOT_D, UNSCALED = "as given", "with √d scaling", "without --scale"
 _NO_OPTION = "no option changes this; --no-preflight scores it as it is"
 _REMEDIES = {
     ROOT_D: "add --scale sqrt-d",
+    UNSCALED: "leave --scale out: the dictionary applies its own",
     "with each input at unit norm": f"its loader must normalise each input; {_NO_OPTION}",
     "with each input layer-normed": f"its loader must normalise each input; {_NO_OPTION}",
     "without BOS": f"it was trained on prompts without BOS, and the task prepends one; {_NO_OPTION}",
@@ -77,11 +81,13 @@ class Preflight:
     def better(self) -> Reading | None:
         """The best of the others, if it is clearly better than a bad given one; of near equals, what an option does."""
         best = min(
-            self.others, key=lambda reading: reading.fvu / (_NEAR if reading.name == ROOT_D else 1), default=None
+            self.others,
+            key=lambda reading: reading.fvu / (_NEAR if reading.name in (ROOT_D, UNSCALED) else 1),
+            default=None,
         )
         if best is None or not self.given.fvu > _BAD:
             return None
-        return best if best.fvu <= min(_BAD, _BETTER * self.given.fvu) else None
+        return best if best.fvu <= min(_GOOD, _BETTER * self.given.fvu) else None
 
 
 def require_readable(found: Preflight) -> None:
@@ -116,22 +122,30 @@ def preflight(suite: Suite, model: LanguageModel, split: Split, *, sqrt_d: bool 
     groups = _groups(suite)
     plain = _pooled(model.capture(batch, suite.sites), groups)
 
-    def reading(name: str, inputs: Sequence[Tensor], change: Callable[[Tensor], Tensor] = lambda x: x) -> Reading:
-        figures = [_figures(dictionary, change(x)) for (dictionary, _), x in zip(groups, inputs, strict=True)]
+    own = [dictionary for dictionary, _ in groups]
+    bare = [dictionary.inner if isinstance(dictionary, Scaled) else dictionary for dictionary in own]
+    asked: Callable[[Tensor], Tensor] = _root_d if sqrt_d else _as_it_is
+
+    def reading(
+        name: str, read_by: Sequence[Dictionary], inputs: Sequence[Tensor], change: Callable[[Tensor], Tensor]
+    ) -> Reading:
+        figures = [_figures(dictionary, change(x)) for dictionary, x in zip(read_by, inputs, strict=True)]
         return Reading(name, *(median(column) for column in zip(*figures, strict=True)))
 
-    given = reading(AS_GIVEN, plain, _root_d if sqrt_d else lambda x: x)
+    given = reading(AS_GIVEN, own, plain, asked)
     if not given.fvu > _BAD:
         return Preflight(given)
-    others = [] if sqrt_d else [reading(ROOT_D, plain, _root_d)]
+    others = [] if sqrt_d else [reading(ROOT_D, bare, plain, _root_d)]
+    if sqrt_d or any(dictionary is not one for dictionary, one in zip(own, bare, strict=True)):
+        others.append(reading(UNSCALED, bare, plain, _as_it_is))
     others += [
-        reading("with each input at unit norm", plain, lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)),
-        reading("with each input layer-normed", plain, lambda x: torch.nn.functional.layer_norm(x, x.shape[1:])),
-        reading("without BOS", _pooled(model.capture(_without_bos(batch), suite.sites), groups)),
+        reading("with each input at unit norm", bare, plain, _unit),
+        reading("with each input layer-normed", bare, plain, lambda x: layer_norm(x, x.shape[1:])),
+        reading("without BOS", own, _pooled(model.capture(_without_bos(batch), suite.sites), groups), asked),
     ]
     raw = raw_activations(model, batch, suite.sites)
     if raw is not None:
-        others.append(reading("on the model's unprocessed weights", _pooled(raw, groups)))
+        others.append(reading("on the model's unprocessed weights", own, _pooled(raw, groups), asked))
     return Preflight(given, tuple(others))
 
 
@@ -150,6 +164,14 @@ def _pooled(
     return [
         torch.cat([activations[site][: max(1, _ROWS // len(sites))].cpu() for site in sites]) for _, sites in groups
     ]
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 def _root_d(x: Tensor) -> Tensor:

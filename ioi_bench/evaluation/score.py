@@ -79,8 +79,8 @@ def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -
     """0 for what a matched random dictionary reaches, 1 for the skyline, −1 at worst.
 
     ``(S − S_null) / (1 − min(S_null, 0.9))`` where S ≥ S_null, else ``(S − S_null) / max(S_null, 0.1)``. METHOD §7 has
-    S_null alone below; but a random dictionary reaches S of some thousandths, so that the difference between two of them
-    came out as anything down to −1. No denominator is less than 0.1, as in the other branch and in x.
+    S_null alone below; but random dictionaries reach an S of some thousandths, so that the difference of two came out
+    as anything down to −1. No denominator is less than 0.1, as in the other branch and in x.
 
     >>> null_normalised(torch.tensor([0.625, 0.125, 0.001]), torch.tensor([0.25, 0.25, 0.003])).tolist()
     [0.5, -0.5, -0.0199...]

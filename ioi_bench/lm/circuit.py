@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -32,7 +32,7 @@ else:
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["Circuit", "Part", "RankedCell", "hook_circuit", "load_circuit", "write_circuit"]
+__all__ = ["TRACKS", "Circuit", "Part", "RankedCell", "hook_circuit", "load_circuit", "track_for", "write_circuit"]
 
 _TABLES = ("track", "task", "heads", "cross-sections", "cells", "effects", "ranked")
 _HEAD = re.compile(r"^(\d+)(?:\.(\d+))?$")
@@ -105,6 +105,10 @@ class Circuit:
             model.width(site)
 
 
+TRACKS = ("circuit", "hook")
+"""What `track_for` may be asked for."""
+
+
 def hook_circuit(model: str, hook: HookPoint, task: str) -> Circuit:
     """The track of one hook point: the hook at each role × each attribute, every cell a headline cell (METHOD §2).
 
@@ -123,6 +127,28 @@ def hook_circuit(model: str, hook: HookPoint, task: str) -> Circuit:
         parts={str(role): (Part(hook.component, role, ("hook",)),) for role in Role},
         headline=tuple(Cell(str(role), (attribute,)) for role in Role for attribute in ATTRIBUTES),
     )
+
+
+def track_for(sites: Sequence[Site], circuit: Circuit, model: str, wanted: str | None = None) -> Circuit | None:
+    """The track on which dictionaries at these sites are judged; None where there is no one answer.
+
+    One dictionary at every role of one hook point has a track of its own, also where that is a head of the circuit:
+    on the circuit nearly all sites would be missing. Anything else with a site in the circuit is judged there.
+
+    Args:
+        wanted: ``circuit`` or ``hook``, to overrule.
+
+    Raises:
+        UnknownNameError: another word.
+    """
+    if wanted not in (None, *TRACKS):
+        raise UnknownNameError("kind of track", str(wanted), TRACKS)
+    points = {site.point for site in sites}
+    inside = not set(circuit.sites).isdisjoint(sites)
+    whole = len(points) == 1 and {site.role for site in sites} == set(Role)
+    if wanted == "circuit" or (wanted is None and inside and not whole):
+        return circuit
+    return hook_circuit(model, points.pop(), circuit.task) if len(points) == 1 else None
 
 
 def load_circuit(name_or_path: str | Path) -> Circuit:

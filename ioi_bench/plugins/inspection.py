@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ioi_bench.dictionaries.reading import MODEL_NAMES
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.errors import UnknownNameError
-from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
+from ioi_bench.lm.circuit import Circuit, load_circuit, track_for
 from ioi_bench.plugins.loading import claim_source
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions, ModelRecord, Recognised
@@ -15,8 +16,6 @@ from ioi_bench.sites import Role, Site
 __all__ = ["DEFAULT_MODEL", "CellCover", "Inspection", "inspect_source", "model_name", "sites_of"]
 
 DEFAULT_MODEL = "ioi-mini"
-_CALLED = {"gpt2-small": "gpt2", "openai-community/gpt2": "gpt2"}
-"""What other libraries call a model that is known here."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,12 @@ class Inspection:
 
 
 def inspect_source(
-    source: Source, options: LoadOptions | None = None, loader: str | None = None, *, plugins: Plugins | None = None
+    source: Source,
+    options: LoadOptions | None = None,
+    loader: str | None = None,
+    *,
+    plugins: Plugins | None = None,
+    track: str | None = None,
 ) -> Inspection:
     """Recognise a source, and compare its sites with the circuit's.
 
@@ -68,9 +72,7 @@ def inspect_source(
     known = plugins.all(ModelRecord)
     circuit = known[model].circuit() if model in known else load_circuit("gpt2")
     sites = sites_of(claim.recognised, options)
-    points = {site.point for site in sites}
-    if len(points) == 1 and not set(sites) & set(circuit.sites):  # as an evaluation chooses the track
-        circuit = hook_circuit(model, points.pop(), circuit.task)
+    circuit = track_for(sites, circuit, model, track) or circuit
     return Inspection(
         source.origin, claim.loader.name, claim.recognised, sites, model, circuit.track, _covers(sites, circuit)
     )
@@ -84,7 +86,7 @@ def model_name(said: str | None, plugins: Plugins) -> str:
     """
     if said is None:
         return DEFAULT_MODEL
-    name = _CALLED.get(said, said)
+    name = MODEL_NAMES.get(said, said)
     if name not in plugins.all(ModelRecord):
         raise UnknownNameError("model (the dictionaries name it; --model overrules)", said, plugins.all(ModelRecord))
     return name

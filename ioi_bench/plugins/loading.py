@@ -13,7 +13,7 @@ from ioi_bench.errors import InputError, IoiBenchError, PluginError, SuiteError,
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 
-__all__ = ["SQRT_D", "Claim", "Loaded", "claim_source", "load_source"]
+__all__ = ["SQRT_D", "Claim", "Loaded", "claim_source", "load_source", "scaled_by"]
 
 SQRT_D = "sqrt-d"
 """The value of ``--scale`` that asks for a mean norm of √d_in; who has the activations must apply it."""
@@ -59,11 +59,20 @@ def load_source(
             "--hook blocks.8.hook_resid_pre, or --hook 'blocks.9.attn.hook_z[9]' for one head"
         )
     suite = claim.loader.load(source, replace(options, scale=None))
-    if isinstance(options.scale, int | float):
-        suite = rescaled(suite, dict.fromkeys(suite.sites, float(options.scale)))
-    elif options.scale not in (None, SQRT_D):
-        raise InputError(f"the scale is {options.scale!r}, expected a number or {SQRT_D!r}")
-    return Loaded(suite, source, claim)
+    return Loaded(scaled_by(suite, options.scale), source, claim)
+
+
+def scaled_by(suite: Suite, scale: float | str | None) -> Suite:
+    """The suite on inputs multiplied by a number; as it is for None, and for ``"sqrt-d"``, which needs activations.
+
+    Raises:
+        InputError: the scale is none of these, or not positive.
+    """
+    if isinstance(scale, int | float):
+        return rescaled(suite, dict.fromkeys(suite.sites, float(scale)))
+    if scale not in (None, SQRT_D):
+        raise InputError(f"the scale is {scale!r}, expected a number or {SQRT_D!r}")
+    return suite
 
 
 def claim_source(

@@ -80,6 +80,13 @@ class LoadOptions:
     scale: float | str | None = None
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What was said, as text: for the card."""
+        given = {"hook": self.hook, "arch": self.arch, "scale": self.scale}
+        told = {name: str(value) for name, value in given.items() if value is not None}
+        return told | {f"set {key}": value for key, value in self.settings.items()}
+
     def overridden(self, given: LoadOptions) -> LoadOptions:
         """These, except where ``given`` says otherwise."""
         said = {name: value for name, value in vars(given).items() if value is not None and name != "settings"}

@@ -122,6 +122,10 @@ def recognise(source: Source, options: LoadOptions) -> Recognised | None:
     kind = None if found is None else _kind(found)
     if found is None or kind is None or (kind == "relu" and not sites):
         return None
+    if source.has(SCALES) and options.scale is not None:
+        raise SuiteError(
+            f"{source.origin!r} has a {SCALES}, and --scale was given: give one of them, or both would apply"
+        )
     where = f"{names[0]!r} in {source.origin!r}"
     decoder = pick(found, ["W_dec"], where)["W_dec"]
     if decoder.ndim != 2:

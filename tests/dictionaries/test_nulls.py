@@ -15,7 +15,7 @@ from ioi_bench.dictionaries.nulls import (
     random_topk,
     standard_null,
 )
-from ioi_bench.dictionary import Dictionary, affine_decoder, encode_in_blocks
+from ioi_bench.dictionary import AffineDecoder, Dictionary, affine_decoder, encode_in_blocks
 from ioi_bench.errors import InputError
 
 D_IN = 6
@@ -40,10 +40,14 @@ def explained(dictionary, x):
     return 1 - float(error.square().sum() / (x - x.mean(0)).square().sum())
 
 
+def use_of(dictionary, x):
+    return feature_use(dictionary.encode(x), affine_decoder(dictionary))
+
+
 def all_nulls(seed=0):
     x = train()
     return {
-        "matched": matched_null(feature_use(sae(), x), x, seed),
+        "matched": matched_null(use_of(sae(), x), x, seed),
         "standard": standard_null(x, seed),
         "codebook": codebook(x, 50, seed),
         "pca": pca(x),
@@ -64,7 +68,7 @@ def test_each_is_a_dictionary_of_the_same_bytes_for_the_same_seed(name):
 
 def test_the_use_of_features_is_counted():
     x, dictionary = train(), sae()
-    use = feature_use(dictionary, x)
+    use = use_of(dictionary, x)
     f = dictionary.encode(x)
     assert use.l0 == pytest.approx(float((f != 0).sum(1).float().mean()))
     assert torch.equal(use.alive, (f != 0).any(0))
@@ -72,9 +76,21 @@ def test_the_use_of_features_is_counted():
     torch.testing.assert_close(use.norms, dictionary.W_dec.norm(dim=1))
 
 
+def test_a_constant_feature_buys_the_null_nothing():
+    x, dictionary = train(), sae()
+    f = torch.cat([dictionary.encode(x), torch.full((len(x), 1), 2.0)], 1)
+    decoder = affine_decoder(dictionary)
+    longer = AffineDecoder(torch.cat([decoder.directions, decoder.directions[:1]]), decoder.offset)
+    use = feature_use(f, longer)
+    assert use.l0 == use_of(dictionary, x).l0
+    assert not use.alive[-1]
+    f[0, -1] = 3.0  # now it varies
+    assert feature_use(f, longer).alive[-1]
+
+
 def test_a_matched_null_has_the_size_sparsity_and_norms():
     x = train()
-    use = feature_use(sae(), x)
+    use = use_of(sae(), x)
     null = matched_null(use, x, 0)
     assert null.d_sae == 40
     assert null.k == round(use.l0)
@@ -98,9 +114,9 @@ def test_what_changes_nothing_for_a_dictionary_changes_nothing_for_its_null():
         b_enc=torch.cat([-torch.ones(9), one.b_enc]),
         W_dec=torch.cat([torch.ones(9, D_IN), one.W_dec]),
     )
-    null = matched_null(feature_use(one, x), x, 0)
+    null = matched_null(use_of(one, x), x, 0)
     for other in (rescaled, permuted, padded):
-        same = matched_null(feature_use(other, x), x, 0)
+        same = matched_null(use_of(other, x), x, 0)
         torch.testing.assert_close(same.decode(same.encode(x)), null.decode(null.encode(x)), rtol=1e-5, atol=1e-5)
 
 
@@ -118,7 +134,7 @@ def test_a_null_may_be_of_a_dictionary_that_is_all_dead_or_dense():
     dead = FeatureUse(0.0, torch.zeros(5, dtype=torch.bool), torch.zeros(5))
     null = matched_null(dead, x, 0)
     torch.testing.assert_close(null.decode(null.encode(x)), x.mean(0).expand_as(x))
-    assert matched_null(feature_use(pca(x), x), x, 0).k == D_IN
+    assert matched_null(use_of(pca(x), x), x, 0).k == D_IN
 
 
 def test_a_codebook_gives_the_nearest_memory():
@@ -148,7 +164,7 @@ def test_bad_input_is_named():
     x = train()
     with pytest.raises(InputError, match="a codebook of 801 activations cannot be drawn from 800"):
         codebook(x, 801, 0)
-    for build in (pca, lambda none: standard_null(none, 0), lambda none: feature_use(sae(), none)):
+    for build in (pca, lambda none: standard_null(none, 0), lambda none: use_of(sae(), none)):
         with pytest.raises(InputError, match="train activations"):
             build(x[:0])
     with pytest.raises(InputError, match="1 ≤ k ≤ 4, got 5"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ioi_bench.dictionaries.architectures import TopK
-from ioi_bench.dictionaries.nulls import standard_null
+from ioi_bench.dictionaries.nulls import codebook, standard_null
+from ioi_bench.dictionaries.per_input import PerInputNorm
+from ioi_bench.dictionaries.scaled import rescaled
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError
+from ioi_bench.evaluation.choices import to_sqrt_d
 from ioi_bench.evaluation.evaluate import evaluate
-from ioi_bench.evaluation.preflight import Preflight, Reading, preflight, require_readable
+from ioi_bench.evaluation.preflight import Preflight, Reading, _figures, preflight, require_readable
 from ioi_bench.lm.raw import raw_activations
 from ioi_bench.plugins.records import LoadOptions
 from ioi_bench.sites import HookPoint, Role, Site
@@ -105,6 +109,53 @@ def test_a_lost_scale_is_recognised_and_the_option_helps(tiny_model, tiny_circui
     assert helped.cell("io@s2").faithfulness.fvu.value < 0.5 < overruled.cell("io@s2").faithfulness.fvu.value
 
 
+@pytest.mark.parametrize("scale", [3.0, "sqrt-d"])
+def test_a_scale_that_was_not_needed_is_named_and_no_other_reading_is_blamed(tiny_model, scale):
+    model = replace(tiny_model, weights=scaled_embedding(tiny_model.weights, 10.0))
+    suite = suite_of(stream(model))
+    given = suite if scale == "sqrt-d" else rescaled(suite, dict.fromkeys(suite.sites, scale))
+    found = preflight(given, model, SPLIT, sqrt_d=scale == "sqrt-d")
+    assert found.given.fvu > 0.2
+    assert found.better.name == "without --scale"
+    with pytest.raises(InputError, match="leave --scale out"):
+        require_readable(found)
+
+
+def test_a_number_given_in_python_scales_a_suite_as_it_scales_a_file(tiny_model):
+    suite = suite_of(stream(tiny_model))
+    settings = {"prompts": 10, "train_prompts": 60, "budgets": (1,), "methods": ("exchange",), "circuit": HOOK}
+    plain, scaled = (
+        evaluate(suite, model=tiny_model, preflight=False, options=LoadOptions(scale=scale), **settings)
+        for scale in (None, 3.0)
+    )
+    by_hand = evaluate(rescaled(suite, dict.fromkeys(suite.sites, 3.0)), model=tiny_model, preflight=False, **settings)
+    fvu = [card.cell("io@s2").faithfulness.fvu.value for card in (plain, scaled, by_hand)]
+    assert fvu[1] == pytest.approx(fvu[2])
+    assert fvu[1] > 2 * fvu[0]
+    assert scaled.made.options == {"scale": "3.0", "preflight": "no"}
+
+
+def test_root_d_is_the_mean_norm_over_all_roles_of_a_hook():
+    sites = [HOOK.at(role) for role in (Role.IO, Role.END)]
+    x = torch.randn(50, 9)
+    activations = {site: x / x.norm(dim=1, keepdim=True) * norm for site, norm in zip(sites, (2.0, 4.0), strict=True)}
+    inputs = SimpleNamespace(train=SimpleNamespace(activations=activations))
+    scaled = to_sqrt_d(Suite("s", "tiny", dict.fromkeys(sites, memory_of(x))), inputs)
+    assert [scaled.dictionaries[site].factor for site in sites] == pytest.approx(
+        [3 / 3] * 2
+    )  # √9 over the mean of 2 and 4
+
+
+def test_a_dictionary_that_normalises_each_input_passes(tiny_model):
+    """Its reconstruction has the input's own offset: without it the mean would be missing."""
+    x = stream(tiny_model) + 5  # a mean over dimensions that layer norm takes out and the offset puts back
+    dictionary = PerInputNorm(codebook(layer_normed(x), len(x), 0), layer_norm=True)
+    fvu, active, ratio = _figures(dictionary, x)
+    assert fvu < 0.1
+    assert active == 1
+    assert ratio == pytest.approx(1, abs=0.05)
+
+
 def scaled_embedding(weights, factor):
     return replace(weights, embed=weights.embed * factor, pos=weights.pos * factor)
 
@@ -180,7 +231,8 @@ def test_better_must_be_clearly_better_and_the_given_one_bad():
     assert found(2.1, 0.08).fvu == 0.08
     assert found(0.8, 0.5) is None
     assert found(2.1, 0.6) is None
-    assert found(0.4, 0.01) is None
+    assert found(0.4, 0.01).fvu == 0.01
+    assert found(0.15, 0.01) is None
 
 
 def test_the_message_gives_both_figures_and_the_remedy():

@@ -245,6 +245,15 @@ def test_what_would_be_scored_is_the_track_that_an_evaluation_takes(tmp_path):
     assert found.track == "ioi-mini/blocks.2.hook_resid_pre"
     assert len(found.cells) == 15
     assert {(cell.headline, cell.ranked, cell.covered) for cell in found.cells} == {(True, None, 1)}
+    head = HookPoint.parse("blocks.4.attn.hook_z[0]")
+    save_suite(Suite.at_hook("s", "ioi-mini", head, native(32)), tmp_path / "head")
+    tracks = [
+        inspect_source(open_source(tmp_path / "head"), plugins=Plugins.load(packages=False), track=track).track
+        for track in (None, "hook", "circuit")
+    ]
+    assert tracks == ["ioi-mini/blocks.4.attn.hook_z[0]"] * 2 + ["ioi-mini"]
+    with pytest.raises(UnknownNameError, match="did you mean 'circuit'"):
+        inspect_source(open_source(tmp_path / "head"), plugins=Plugins.load(packages=False), track="cirquit")
     several = {HookPoint("resid_pre", layer).at(Role.END): native(128) for layer in (1, 2)}
     save_suite(Suite("s", "ioi-mini", several), tmp_path / "two")
     assert inspect_source(open_source(tmp_path / "two"), plugins=Plugins.load(packages=False)).cells == ()
