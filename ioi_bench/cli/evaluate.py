@@ -55,7 +55,7 @@ def evaluate(
     batch_size: options.BatchSize = 512,
     seed: options.Seed = 0,
     folder: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the card; by default runs/SUITE-HASH.")
+        Path | None, typer.Option("--out", "-o", help="Folder for the card; by default a new one, runs/SUITE-HASH.")
     ] = None,
     track: options.Track = None,
     cross_site: Annotated[
@@ -97,7 +97,8 @@ def evaluate(
     def one(address: str, own: LoadOptions, by: str | None, target: Path | None) -> None:
         with progress() as told:
             loaded = load_source(open_source(address, told), own, by, plugins=plugins)
-            target = target or Path("runs") / f"{_file_name(loaded.suite.name)}-{loaded.suite.sha256[:8]}"
+            name = f"{_file_name(loaded.suite.name)}-{loaded.suite.sha256[:8]}"
+            target = target or options.free_folder(Path("runs") / name)
             card = run(
                 loaded,
                 options=own,
@@ -120,6 +121,8 @@ def evaluate(
                 out=target,
                 progress=told,
             )
+        for note in loaded.claim.recognised.notes:
+            say(f"note: {note}")
         _show(card, target, report or (), json=json)
 
     def known(found: Chosen) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "Track",
     "TrainPrompts",
     "device_name",
+    "free_folder",
     "load_options",
     "load_plugins",
     "numbers",
@@ -165,6 +166,16 @@ def refuse_existing(folder: Path) -> None:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists already: choose another folder, or delete it")
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder, or the same name with a number: what another run wrote is not mixed with this one's files.
+
+    >>> free_folder(Path("no-such-folder"))
+    PosixPath('no-such-folder')
+    """
+    named = [folder, *(folder.with_name(f"{folder.name}-{n}") for n in range(2, 10_000))]
+    return next(one for one in named if not one.exists() or not any(one.iterdir()))
 
 
 def state_file(folder: Path, suffix: str, resume: bool) -> Path:

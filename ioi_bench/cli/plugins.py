@@ -149,8 +149,12 @@ def check(
         for name, made in results.items():
             if name not in failed:
                 passed = sum(result.outcome == "passed" for result in made)
-                told_of = f"{passed} checks passed" if passed else "nothing of it can be checked without a --source"
-                out().print(f"{name} is sound: it gives {_gives(plugins, name)}; {told_of}", soft_wrap=True)
+                gives = _gives(plugins, name)
+                without = (
+                    "its loaders can be tried on a --source" if "loader" in gives else "the kit has no checks for these"
+                )
+                told_of = f"{passed} checks passed" if passed else without
+                out().print(f"{name} is sound: it gives {gives}; {told_of}", soft_wrap=True)
     for problem in problems:
         say(f"warning: {problem}" if problem.works else f"error: {problem}", style="yellow" if problem.works else "red")
     for made in results.values():

@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor
 from ioi_bench.errors import InputError
 from ioi_bench.lm.forward import GPT2Weights, LayerWeights, capture
 from ioi_bench.lm.patching import clean_run, patched_logits
-from ioi_bench.lm.source import load_tokenizer, load_weights, locate, read_config
+from ioi_bench.lm.source import load_tokenizer, load_weights, locate, quiet, read_config
 from ioi_bench.sites import HEAD_COMPONENTS, Role, Site
 from ioi_bench.task import TokenBatch
 
@@ -140,7 +139,7 @@ def load_model(name_or_path: str | Path = "ioi-mini", device: torch.device | str
     """
     name, directory = locate(str(name_or_path))
     config = read_config(directory)
-    with _quiet():
+    with quiet():
         hf_model, tokenizer = load_weights(directory), load_tokenizer(directory)
         sha256 = _sha256(hf_model, config, tokenizer)
         weights = _process(directory, hf_model, tokenizer, config)
@@ -187,19 +186,3 @@ def _process(directory: Path, hf_model: Any, tokenizer: Any, config: Mapping[str
         eps=bridge.cfg.eps,
         activation=str(config["activation_function"]),
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars or load reports on stderr; the libraries' settings are restored."""
-    from transformers.utils import logging as hf_logging
-
-    bars, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        if bars:
-            hf_logging.enable_progress_bar()

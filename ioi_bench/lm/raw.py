@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_bench.lm.source import load_weights
+from ioi_bench.lm.source import load_weights, quiet
 from ioi_bench.sites import Site
 from ioi_bench.task import TokenBatch
 
@@ -26,7 +26,8 @@ def raw_activations(
     """What Hugging Face's own model has at these sites; None where the model's directory is not there (any more)."""
     if model.directory is None or not (model.directory / "model.safetensors").is_file():
         return None
-    hf = load_weights(model.directory).eval()
+    with quiet():
+        hf = load_weights(model.directory).eval()
     found: dict[Site, Tensor] = {}
     rows = torch.arange(len(batch))
 

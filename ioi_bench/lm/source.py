@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from ioi_bench.errors import InputError, ModelUnavailableError, UnknownNameError
 from ioi_bench.lm.forward import ACTIVATIONS
 
-__all__ = ["MINI_DIRECTORY", "load_tokenizer", "load_weights", "locate", "read_config"]
+__all__ = ["MINI_DIRECTORY", "load_tokenizer", "load_weights", "locate", "quiet", "read_config"]
 
 MINI_DIRECTORY = Path(__file__).parent / "mini" / "weights"
 """Where ioi-mini's weights are shipped."""
@@ -139,3 +141,19 @@ def load_tokenizer(directory: Path) -> Any:
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {directory} gives no character offsets: a fast one is needed")
     return tokenizer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars or load reports on stderr; the libraries' settings are restored."""
+    from transformers.utils import logging as hf_logging
+
+    bars, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()

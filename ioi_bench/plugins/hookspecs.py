@@ -55,7 +55,7 @@ def ioi_bench_loaders(architectures: Mapping[str, type[Architecture]]) -> list[L
         from ioi_bench.dictionaries.suite import Suite
         from ioi_bench.plugins import Loader, Recognised, hookimpl
 
-        FILE = "mine.safetensors"
+        FILE = "my_sae.safetensors"
 
         def recognise(source, options):
             if not source.has(FILE):
@@ -137,11 +137,11 @@ def ioi_bench_edits() -> list[EditRecord]:
         def strongest(inputs, budgets):
             rounds = budgets[-1]
 
-            def largest(f):
-                order = f.abs().argsort(stable=True, dim=1, descending=True)
-                return widened(order[:, :rounds], rounds)
+            def first(f):  # the k strongest active features; −1 where there are no more
+                order = (-f.abs()).argsort(dim=1, stable=True)[:, :rounds]
+                return widened(order.masked_fill(f.gather(1, order) == 0, -1), rounds)
 
-            removed, added = largest(inputs.f_s), largest(inputs.f_t)
+            removed, added = first(inputs.f_s), first(inputs.f_t)
             values = inputs.f_t.gather(1, added.clamp(min=0))
             return apply_rounds(inputs, budgets, removed, added, values)
 

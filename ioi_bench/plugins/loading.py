@@ -89,15 +89,26 @@ def claim_source(
         recognised = chosen.recognise(source, options)
         if recognised is None:
             raise SuiteError(f"{source.origin!r} is not in the format of the loader {loader!r}: {_holds(source)}")
-        return Claim(chosen, recognised)
+        return _noted(Claim(chosen, recognised), source, options)
     loaders = plugins.all(Loader)
     broken: list[PluginError] = []
     for generic in (False, True):
         some = {name: one for name, one in loaders.items() if one.generic == generic}
         claim = _only_claim(source, options, some, broken)
         if claim is not None:
-            return claim
+            return _noted(claim, source, options)
     raise SuiteError(_unknown(source, loaders, broken))
+
+
+def _noted(claim: Claim, source: Source, options: LoadOptions) -> Claim:
+    """With a note where ``--hook`` says otherwise than the source itself."""
+    if options.hook is None:
+        return claim
+    own = claim.loader.recognise(source, replace(options, hook=None))
+    if own is None or not own.hooks or options.hook in own.hooks:
+        return claim
+    said = f"The source itself says {', '.join(map(str, own.hooks[:3]))}; --hook {options.hook} overrules it."
+    return replace(claim, recognised=replace(claim.recognised, notes=(*claim.recognised.notes, said)))
 
 
 def _only_claim(

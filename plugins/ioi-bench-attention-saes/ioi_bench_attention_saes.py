@@ -96,7 +96,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
         with building(where):
             dictionaries[hook] = Relu(**pick(source.pt(name), PARAMETERS, where))
     said = _model(next(iter(configs.values())))
-    model = needed(options.model or said, "its model", source, "add --model gpt2")
+    model = needed(options.model or said, "its model", source, "add --model gpt2, or --model ioi-mini")
     metadata = {"format": "attention-saes", "architecture": "relu"}
     return Suite.at_hooks(suite_name(source), model, dictionaries, metadata)
 

@@ -197,7 +197,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     _refuse_openmoss(source, name, infos)
     found = layout(infos, options, where)
     hook = needed(options.hook, "its hook point", source, "add --hook, such as --hook resid_pre.8")
-    model = needed(options.model, "its model", source, "add --model gpt2")
+    model = needed(options.model, "its model", source, "add --model gpt2, or --model ioi-mini")
     stored = source.safetensors(name)
     with building(where):
         dictionary = _build(found, stored, options, where, source)

@@ -191,7 +191,9 @@ def load(source: Source, options: LoadOptions) -> Suite:
                 b_dec=tensors["b_dec"],
                 k=config["k"],
             )
-    model = needed(options.model or model_name(_trained_on(source)), "its model", source, "add --model gpt2")
+    model = needed(
+        options.model or model_name(_trained_on(source)), "its model", source, "add --model gpt2, or --model ioi-mini"
+    )
     architectures = sorted({dictionary.name for dictionary in dictionaries.values()})
     metadata = {"format": "sparsify", "architecture": ", ".join(architectures)}
     return Suite.at_hooks(suite_name(source), model, dictionaries, metadata)

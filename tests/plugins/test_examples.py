@@ -69,7 +69,7 @@ def test_the_loader_reads_its_file(plugins, tmp_path):
     shapes = {"encoder": (4, 8), "threshold": (8,), "decoder": (8, 4), "mean": (4,)}
     w = {name: torch.randn(*shape, generator=g) for name, shape in shapes.items()}
     (tmp_path / "saes").mkdir()
-    safetensors.torch.save_file(w, tmp_path / "saes" / "mine.safetensors")
+    safetensors.torch.save_file(w, tmp_path / "saes" / "my_sae.safetensors")
     hook = HookPoint.parse("resid_pre.1")
     loaded = load_source(open_source(tmp_path / "saes"), LoadOptions(hook=hook), plugins=plugins)
     assert loaded.claim.loader.name == "mine"
