@@ -21,11 +21,11 @@ def hub():
         yield hub
 
 
-def run(tmp_path, url, *words):
+def run(tmp_path, url, *words, code="from ioi_bench.cli import main; main()"):
     """A process of its own: the endpoint is read when huggingface_hub is imported."""
     own = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
     environment = {**os.environ, **own, "IOI_BENCH_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "from ioi_bench.cli import main; main()", *words]
+    command = [sys.executable, "-c", code, *words]
     return subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -55,3 +55,32 @@ def test_a_release_without_a_network_says_so(hub, tmp_path):
     assert "cache" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+ALL_KNOWN = """
+import sys
+from dataclasses import replace
+import ioi_bench.releases as table
+from ioi_bench.cli import main
+from ioi_bench.plugins.records import LoadOptions
+
+some = table.all_known()[0]
+native = replace(some.release, name="mini", loader="native")
+found = [
+    replace(some, release=native, published=replace(some.published, layer=layer), uri=uri, options=LoadOptions())
+    for layer, uri in ((1, "hf://org/repo/suites/topk"), (2, "hf://org/repo/suites/lost"))
+]
+table.all_known = lambda: tuple(found)
+sys.argv = ["ioi-bench", *sys.argv[1:]]
+main()
+"""
+
+
+def test_all_known_dictionaries_have_a_card_each_and_what_fails_is_named(hub, tmp_path):
+    words = ("evaluate", "--all-known", "--prompts", "20", "--train-prompts", "500", "--budgets", "1,2")
+    done = run(tmp_path, hub.url, *words, "--methods", "exchange", "--out", "known", code=ALL_KNOWN)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 2: mini, layer 1" in done.stderr
+    assert "1 of 2 failed: mini, layer 2" in done.stderr
+    (folder,) = (tmp_path / "known").iterdir()
+    assert json.loads((folder / "card.json").read_text())["made"]["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
