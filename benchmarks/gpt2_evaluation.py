@@ -3,14 +3,13 @@
 A GPT-2 of the true size with random weights, a random top-k suite at all 55 sites, the six headline cells (all counted
 as ranked, so that their nulls are run), `exchange` at k ≤ 4, 256 prompts. It runs in a process of its own, whose peak
 of resident memory is what counts. The first record compares memory with its bound of 6 GB (the ratio is bound over
-peak); the second shows what bounds the time: the share of the model's own forward passes. The larger it is, the less
-is left to gain elsewhere.
+peak); the second shows what bounds the time: forward passes, and comparing their logits over the whole vocabulary.
+What is left is reading, edits and nulls.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ PROMPTS, TRAIN_PROMPTS, D_SAE = 256, 1000, 512
 
 def evaluate_once(directory: Path) -> dict[str, Any]:
     """Seconds by part, the share of processor time in forward passes, and peak memory in GB."""
+    from benchmarks._memory import peak_bytes
     from benchmarks._offline_gpt2 import gpt2_tokenizer, save_random_gpt2
     from ioi_bench.evaluation import runs, study
     from ioi_bench.evaluation.evaluate import evaluate
@@ -42,6 +42,7 @@ def evaluate_once(directory: Path) -> dict[str, Any]:
     circuit = load_circuit("gpt2")
     forward = [timed(model, "capture"), timed(study, "clean_run")]
     forward += [timed(module, "patched_logits") for module in (study, runs)]
+    compared = [timed(module, "compare") for module in (study, runs)]
     before = time.process_time()
     card = evaluate(
         random_suite(circuit.sites),
@@ -57,8 +58,9 @@ def evaluate_once(directory: Path) -> dict[str, Any]:
     return {
         "seconds": card.made.wall_seconds,
         "timing": card.made.timing,
-        "forward_share": sum(sum(seconds) for seconds in forward) / spent,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "forward_share": sum(map(sum, forward)) / spent,
+        "compare_share": sum(map(sum, compared)) / spent,
+        "peak_gb": peak_bytes() / 2**30,
     }
 
 
@@ -105,10 +107,13 @@ def run() -> list[dict[str, Any]]:
             **parts,
         },
         {
-            "name": f"{what}: share of processor time in forward passes",
-            "ratio": found["forward_share"],
-            "goal": 0.5,
+            "name": f"{what}: share of processor time in forward passes and in comparing logits",
+            "ratio": found["forward_share"] + found["compare_share"],
+            "goal": None,
+            "bound": 1.0,
             "unit": "",
+            "forward_share": found["forward_share"],
+            "compare_share": found["compare_share"],
         },
     ]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks._memory import peak_bytes
 from benchmarks._offline_gpt2 import gpt2_tokenizer, save_random_gpt2
 
 GIB = 2**30
@@ -70,7 +70,7 @@ def measure(prompts: int, train_prompts: int) -> dict[str, Any]:
         budgets=(1, 2, 4),
         methods=("exchange", "universal"),
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     return {
         "seconds": time.perf_counter() - started,
         "peak_bytes": peak,
