@@ -340,7 +340,18 @@ def train_mini(
         IoiBenchError: the loss is no longer finite.
     """
     recipe = recipe or MiniRecipe()
-    trainer = _Trainer(recipe, spec)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums split among threads would round differently
+    try:
+        return _train(_Trainer(recipe, spec), checkpoint, checkpoint_every, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    trainer: _Trainer, checkpoint: Path | None, checkpoint_every: int, progress: Progress | None
+) -> tuple[MiniNetwork, Any]:
+    phases = trainer.recipe.phases
     if checkpoint is not None and checkpoint.exists():
         trainer.load(checkpoint)
     while not trainer.done:
@@ -348,6 +359,6 @@ def train_mini(
         if checkpoint is not None and (trainer.step % checkpoint_every == 0 or trainer.done):
             trainer.save(checkpoint)
         if progress is not None:
-            ahead = sum(phase.most for phase in recipe.phases[trainer.phase :]) - trainer.since
+            ahead = sum(phase.most for phase in phases[trainer.phase :]) - trainer.since
             progress(trainer.step, trainer.step + max(ahead, 0), {"phase": float(trainer.phase), **figures})
     return trainer.network, trainer.tokenizer
