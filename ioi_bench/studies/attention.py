@@ -49,7 +49,7 @@ prompt (``pos × pos``, since pos has two values) carries the difference's mean 
 """
 
 EXPECTED_PAIRS = (("pos", "pos"), ("s", "io"), ("s", "s"))
-"""Query part × key part by which a name mover can tell IO from S1 (Wang et al. 2023, §3).
+"""Query part × key part by which a name mover can tell IO from S1 (Wang et al. 2023, arXiv 2211.00593).
 
 S-inhibition writes into the query where S was, and which name it was. The first is compared with the key's own place
 (``pos × pos``), the second with the key's own name: ``io`` at IO, ``s`` at S1.
