@@ -190,6 +190,16 @@ def test_a_member_without_active_features_survives_a_change_of_p():
     assert made.state["strength"][1] == 1
 
 
+def test_features_near_zero_do_not_rule_an_annealed_step():
+    """f = 1e-7 alone: its slope is that of p (ε)^(p − 1), and not the 80,000 of p f^(p − 1)."""
+    made = program("panneal")(torch.tensor([1.0]), 1, 1, 1)
+    made.parameters["encoder"].copy_(torch.tensor([[[1.0], [1e-7]]]))
+    made.backward(Batch(torch.zeros(1, 1, 1), progress=0.0))
+    made.backward(Batch(torch.zeros(1, 1, 1), progress=0.99))
+    slope = made.gradients["encoder"][0, 1, 0] / made.state["strength"]
+    assert slope.item() == pytest.approx(0.2 * 1e-3**-0.8, rel=1e-3)
+
+
 def train(made, steps):
     """The trainer's step, by PyTorch's own Adam."""
     flat = torch.nn.Parameter(made.flat)
