@@ -65,7 +65,7 @@ def train(
 
 def _prepared(recipe: Recipe, folder: Path, chunk_members: int, report: Report) -> Run:
     """Capture what is to be learnt, and write it down as a run."""
-    from ioi_bench.activations import capture_split
+    from ioi_bench.activations import capture_split, gradient_split
     from ioi_bench.lm.model import load_model
     from ioi_bench.task import task_spec
     from ioi_bench.training import create_run
@@ -85,6 +85,15 @@ def _prepared(recipe: Recipe, folder: Path, chunk_members: int, report: Report) 
         progress=lambda done, total: report("train activations", done, total),
     )
     gradients = None
+    if any(program(name).needs_gradient for name in recipe.variants):
+        gradients = gradient_split(
+            model,
+            split.spec,
+            split.prompts,
+            circuit.sites,
+            cache_dir=cache_folder(),
+            progress=lambda done, total: report("gradients of the logit difference", done, total),
+        )
     provenance = {
         "model": model.name,
         "model_sha256": model.sha256,

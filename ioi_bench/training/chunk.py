@@ -29,7 +29,7 @@ from ioi_bench.atomic import storage_errors, write_file
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.training.programs import Batch, Figures, Program, program
 from ioi_bench.training.resampling import resample
-from ioi_bench.training.runs import CURVES, Chunk, Run
+from ioi_bench.training.runs import CURVES, Chunk, Run, input_scale
 from ioi_bench.training.schedule import Rise, learning_rate
 
 __all__ = ["EpochReport", "train_chunk"]
@@ -118,8 +118,8 @@ class _Training:
         self.gradient = None
         if program(self.chunk.variant).needs_gradient:
             gradients = [run.data(site, "gradients") for site in sites]
-            unit = [g / g.norm(dim=1).mean().clamp_min(1e-12) for g in gradients]  # λ means the same at every site
-            self.gradient = torch.cat(unit).to(self.device)
+            even = [input_scale(site, g) * g for site, g in zip(sites, gradients, strict=True)]  # as the inputs are
+            self.gradient = torch.cat(even).to(self.device)
 
     def _build(self) -> None:
         recipe, members = self.recipe, self.chunk.members
@@ -212,7 +212,7 @@ class _Training:
         """Resample where it is due, keep what the epoch left, and write a checkpoint where one is due."""
         self.epoch += 1
         self.curves = torch.cat([self.curves, figures[None]])
-        if self.epoch in self.recipe.resample_after and "decoder" not in self.program.frozen:
+        if self.epoch in self.recipe.resample_after and not self.program.frozen:
             self._resample(used)
         self._keep()
         if self.epoch in self.run.checkpoints:
@@ -260,6 +260,7 @@ class _Training:
         """Remember the last whole epoch: a step may stop half-way."""
         state = {"weights": self.program.flat, "first": self.moments[0], "second": self.moments[1]}
         self._whole = {name: value.cpu().clone() for name, value in state.items()}
+        self._whole |= {f"state/{name}": value.cpu().clone() for name, value in self.program.state.items()}
         self._whole |= {"curves": self.curves.clone(), "steps": self.adam.state[self.program.flat]["step"].cpu().clone()}
 
     def _save(self) -> None:
@@ -285,6 +286,8 @@ class _Training:
         self.moments[0].copy_(stored["first"])
         self.moments[1].copy_(stored["second"])
         self.adam.state[self.program.flat]["step"].copy_(stored["steps"])
+        for name, value in self.program.state.items():
+            value.copy_(stored[f"state/{name}"])
 
 
 def _file(tensors: dict[str, Tensor], header: dict[str, Any]) -> bytes:
