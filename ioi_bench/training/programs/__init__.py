@@ -7,14 +7,20 @@ from types import MappingProxyType
 
 from ioi_bench.errors import UnknownNameError
 from ioi_bench.training.programs.base import Batch, Figures, Program
+from ioi_bench.training.programs.batchtopk import BatchTopKProgram
 from ioi_bench.training.programs.gated import GatedProgram
+from ioi_bench.training.programs.jumprelu import JumpReluProgram
+from ioi_bench.training.programs.matryoshka import MatryoshkaProgram
 from ioi_bench.training.programs.relu import ReluProgram
 from ioi_bench.training.programs.topk import TopKProgram
 
 __all__ = ["PROGRAMS", "Batch", "Figures", "Program", "program"]
 
 PROGRAMS: Mapping[str, type[Program]] = MappingProxyType(
-    {cls.name: cls for cls in (ReluProgram, GatedProgram, TopKProgram)}
+    {
+        cls.name: cls
+        for cls in (ReluProgram, GatedProgram, TopKProgram, JumpReluProgram, BatchTopKProgram, MatryoshkaProgram)
+    }
 )
 
 
