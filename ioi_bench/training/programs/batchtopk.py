@@ -25,37 +25,50 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, JumpRelu
-from ioi_bench.training.programs.base import Batch, Figures
-from ioi_bench.training.programs.topk import TopKProgram
+from ioi_bench.training.programs.base import Batch, Figures, Program, where_above
 
 __all__ = ["BatchTopKProgram"]
 
 
-class BatchTopKProgram(TopKProgram):
+class BatchTopKProgram(Program):
     """The batch-top-k SAE; members may differ in k."""
 
     name: ClassVar[str] = "batchtopk"
+    sparsity_is: ClassVar[str] = "k"
+    dense_start: ClassVar[bool] = False
     initial: ClassVar[Mapping[str, float]] = MappingProxyType({"threshold": 0.0})  # 0: no batch yet
     rate: ClassVar[float] = 0.01  # of the threshold's running mean
 
-    def _kth(self) -> Float[Tensor, "member 1 1"]:
-        """Each member's least value that stays, of the whole batch; equal ones, hence rare, all stay."""
+    def encode(self) -> None:
+        """The ``k · B`` largest of ``ReLU(π)``; values equal to the least of them, hence rare, all stay."""
+        self._pre_activations(self._f)
+        self._least = self._kth().clamp_(min=0)  # so that the ReLU is in it
+        torch.sub(self._f, self._least[..., None], out=self._g)
+        where_above(self._f, self._g, -1e-30, grad_input=self._f)
+
+    def _kth(self) -> Float[Tensor, "member 1"]:
+        """Each member's ``k · B``-th largest pre-activation of the whole batch."""
         flat = self._f.flatten(1)
         kept = self.sparsity.long() * self._f.shape[1]
         if flat.device.type == "cpu":
+            # NumPy's selection is vectorised; after a ReLU, the many equal zeros would make it several times slower
             places = flat.shape[1] - kept
             ordered = torch.from_numpy(np.partition(flat.numpy(), sorted(set(places.tolist())), axis=1))
         else:
             places = kept - 1
             ordered = flat.topk(int(kept.max()), dim=1).values
-        self._least = ordered.gather(1, places[:, None])
-        return self._least[..., None]
+        return ordered.gather(1, places[:, None])
 
     def backward(self, batch: Batch) -> Figures:
         """``‖x − x̂‖²``; moves the threshold."""
-        figures = super().backward(batch)
+        self.reconstruct(batch.x)
+        active, sums = self._count(), self._f.sum(1)
+        error = self._decoder_gradient()
+        self._feature_gradient()
+        where_above(self._g, self._f, 0, grad_input=self._g)
+        self._encoder_gradient(self._g)
         self._move_threshold()
-        return figures
+        return Figures(error, error, active, sums)
 
     def _move_threshold(self) -> None:
         threshold = self.parameters["threshold"]
