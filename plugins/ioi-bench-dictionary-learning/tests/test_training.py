@@ -1,4 +1,4 @@
-"""The trainer's own variants against the trainers of dictionary_learning: same weights and batch, same loss and gradients."""
+"""Our variants against the trainers of dictionary_learning: same weights and batch, same loss and gradients."""
 
 from __future__ import annotations
 

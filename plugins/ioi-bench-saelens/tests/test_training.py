@@ -1,4 +1,4 @@
-"""The trainer's own variants against SAELens' training classes: same weights and batch, same loss and gradients.
+"""Our variants against the training classes of SAELens: same weights and batch, same loss and gradients.
 
 JumpReLU is compared with SAELens rather than with dictionary_learning, whose trainer penalises the squared distance of
 L0 from a target, and whose step function is given the features in place of the pre-activations.
