@@ -71,11 +71,14 @@ class BatchTopKProgram(Program):
         return Figures(error, error, active, sums)
 
     def _move_threshold(self) -> None:
-        threshold = self.parameters["threshold"]
-        threshold.copy_(torch.where(threshold == 0, self._least, threshold.lerp(self._least, self.rate)))
+        last = self.parameters["threshold"].amax(1, keepdim=True)  # one for all; a resampled feature's starts at 0
+        new = torch.where(last == 0, self._least, last.lerp(self._least, self.rate))
+        self.parameters["threshold"].copy_(new.expand_as(self.parameters["threshold"]))
         self.gradients["threshold"].zero_()  # an optimiser may have left something there
 
     @classmethod
     def export(cls, weights: Mapping[str, Tensor], sparsity: float, scale: float) -> Architecture:
         """As the architecture `JumpRelu`, with one threshold for all features."""
-        return JumpRelu(**cls.tensors(weights), scale=scale)
+        tensors = cls.tensors(weights)
+        tensors["threshold"].fill_(tensors["threshold"].max())
+        return JumpRelu(**tensors, scale=scale)
