@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import model, plugins, task
+from ioi_bench.cli import model, plugins, study, task
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
@@ -58,6 +58,7 @@ for command in (evaluate, inspect, skyline, train, calibrate, releases):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
+app.add_typer(study.app)
 app.add_typer(plugins.app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_card", "shown_budget"]
 
-
+_FIGURE = re.compile(r"-?\d+(?:\.\d+)?")
 _LEGEND = (
     "score: 0 matched random, 1 the skyline; methods without a score are shown only",
     "L0: active features; FVU: variance unexplained; LD rec.: logit difference recovered,",
@@ -70,12 +71,33 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for line in _LEGEND:
         console.print(line, style="dim")
+    for reason, cells in _not_ranked(card):
+        console.print(Text(f"not ranked: {reason}: {', '.join(cells)}", style="dim"))
     for cell in card.cells:
-        if cell.headline and not cell.ranked:
-            console.print(Text(f"{cell.name} is not ranked: {cell.reason}", style="dim"))
         if cell.missing_sites:
             missing = f"{len(cell.missing_sites)} of {len(cell.sites)}"
             console.print(Text(f"{cell.name}: {missing} sites have no dictionary and count as random", style="dim"))
+
+
+def _not_ranked(card: Card) -> list[tuple[str, list[str]]]:
+    """Headline cells that do not count, by reason; where reasons differ in figures alone, with the figures' range."""
+    groups: dict[str, list[CardCell]] = {}
+    for cell in card.cells:
+        if cell.headline and not cell.ranked:
+            groups.setdefault(_FIGURE.sub("#", cell.reason), []).append(cell)
+    return [(_one_reason([cell.reason for cell in cells]), [cell.name for cell in cells]) for cells in groups.values()]
+
+
+def _one_reason(reasons: list[str]) -> str:
+    """One sentence for several that differ in figures alone.
+
+    >>> _one_reason(["gains only 0.030 (0.10 needed)", "gains only -0.012 (0.10 needed)"])
+    'gains only -0.012 to 0.030 (0.10 needed)'
+    """
+    columns = zip(*(_FIGURE.findall(reason) for reason in reasons), strict=True)
+    spread = ((min(column, key=float), max(column, key=float)) for column in columns)
+    ranges = iter(low if low == high else f"{low} to {high}" for low, high in spread)
+    return _FIGURE.sub(lambda _: next(ranges), reasons[0])
 
 
 def _headline(card: Card) -> Table:

@@ -34,7 +34,7 @@ from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
 from ioi_bench.evaluation.study import Study, run_study
-from ioi_bench.evaluation.threads import in_threads
+from ioi_bench.threads import in_threads
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
 from ioi_bench.plugins.loading import SQRT_D, Loaded

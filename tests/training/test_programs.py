@@ -7,11 +7,16 @@ from ioi_bench.errors import InputError
 from ioi_bench.training.programs import Batch, program
 
 M, B, D_IN, D_SAE = 3, 17, 5, 11
+LAM, K = [0.1, 0.7, 0.0], [3, 1, 4]
 SPARSITY = {
-    "relu": [0.1, 0.7, 0.0],
-    "gated": [0.1, 0.7, 0.0],
-    "topk": [3, 1, 4],
-    "jumprelu": [0.1, 0.7, 0.0],
+    "relu": LAM,
+    "gated": LAM,
+    "topk": K,
+    "attribution": LAM,
+    "panneal": LAM,
+    "frozen-decoder": K,
+    "frozen-encoder": K,
+    "jumprelu": LAM,
     "batchtopk": [3, 1, 2],
     "matryoshka": [3, 1, 2],
 }
@@ -41,22 +46,24 @@ def build(name, seed=0, members=range(M), half=False):
     for key, value in made.parameters.items():
         full = torch.randn(M, *value.shape[1:], generator=torch.Generator().manual_seed(seed + len(key)))
         value.copy_(full[list(members)])
-    made.flat_gradient.fill_(7.0)  # as if something had been left there
     if name == "jumprelu":
         made.bandwidth = BANDWIDTH
     if "threshold" in made.parameters:
         made.parameters["threshold"].zero_()
+        made.gradients["threshold"].fill_(7.0)  # as if an optimiser had left something there
     return made
 
 
-def batch(seed=1):
-    return Batch(torch.randn(M, B, D_IN, generator=torch.Generator().manual_seed(seed)), progress=0.5)
+def batch(seed=1, progress=0.0):
+    x, gradient = torch.randn(2, M, B, D_IN, generator=torch.Generator().manual_seed(seed))
+    return Batch(x, gradient, progress)
 
 
-def loss_by_autograd(name, parameters, x):
+def loss_by_autograd(name, parameters, batch):
     """The losses as the programs' docstrings state them, term by term."""
     w_enc, bias = parameters["encoder"][:, :D_IN], parameters["encoder"][:, None, D_IN]
     b_dec = parameters["b_dec"][:, None]
+    x = batch.x
     u = (x - b_dec) @ w_enc
     sparsity = torch.tensor(SPARSITY[name]).float()[:, None]
     rest = 0.0
@@ -68,17 +75,25 @@ def loss_by_autograd(name, parameters, x):
     elif name == "jumprelu":
         theta = parameters["log_threshold"].exp()[:, None]
         f = StraightThrough.apply(u + bias, theta, 1)
-        rest = sparsity * StraightThrough.apply(u + bias, theta, 0).sum(2)
+        lam = sparsity * min(1, 100 * batch.progress)
+        rest = lam * StraightThrough.apply(u + bias, theta, 0).sum(2)
     else:
         f = torch.relu(u + bias)
-        if name == "relu":
-            rest = sparsity * f.sum(2)
-        elif name == "topk":
-            f = f * (f.argsort(2, descending=True).argsort(2) < sparsity[..., None])
-        else:
+        if name in ("topk", "frozen-decoder", "frozen-encoder"):
+            rank = f.argsort(2, descending=True).argsort(2)
+            f = f * (rank < sparsity[..., None])
+        elif name in ("batchtopk", "matryoshka"):
             rank = f.flatten(1).argsort(1, descending=True).argsort(1).view_as(f)
             f = f * (rank < sparsity[..., None] * B)
-    error = (f @ parameters["decoder"] + b_dec - x).square().sum(2)
+        elif name == "panneal":
+            rest = sparsity * ((f + 1e-3) ** (p := program(name).p(batch.progress)) - 1e-3**p).sum(2)
+        else:
+            rest = sparsity * f.sum(2)
+    e = f @ parameters["decoder"] + b_dec - x
+    error = e.square().sum(2)
+    if name == "attribution":
+        attributions = f * (batch.gradient @ parameters["decoder"].transpose(1, 2))
+        rest = rest + sparsity * attributions.abs().sum(2) + (batch.gradient * e).sum(2).abs()
     if name == "matryoshka":
         for m in (1, 2, 5):  # of 11: a sixteenth is less than one, then an eighth, a quarter, a half
             rest = rest + (f[..., :m] @ parameters["decoder"][:, :m] + b_dec - x).square().sum(2)
@@ -86,16 +101,22 @@ def loss_by_autograd(name, parameters, x):
 
 
 @pytest.mark.parametrize("name", SPARSITY)
-def test_gradients_and_figures_equal_autograd(name):
-    made, x = build(name), batch()
+@pytest.mark.parametrize("progress", [0.0, 0.6, 0.999])
+def test_gradients_and_figures_equal_autograd(name, progress):
+    made, given = build(name), batch(progress=progress)
     leaves = {key: value.clone().requires_grad_() for key, value in made.parameters.items()}
-    loss, error, f = loss_by_autograd(name, leaves, x.x)
+    if made.state:
+        made.state["p"].fill_(made.p(progress))  # as if p had been there for long: no change of strength
+    loss, error, f = loss_by_autograd(name, leaves, given)
     loss.sum().backward()
-    figures = made.backward(x)
+    figures = made.backward(given)
     for key, leaf in leaves.items():
-        if key == "threshold":  # no gradient: it follows the batches
-            assert leaf.grad is None
-            assert made.gradients[key].count_nonzero() == 0
+        if key == "decoder" and "decoder" in made.frozen:
+            leaf.grad.zero_()
+        if key == "encoder" and "W_enc" in made.frozen:
+            leaf.grad[:, :D_IN] = 0
+        if leaf.grad is None or not leaf.grad.any():
+            assert not made.gradients[key].any(), key
             continue
         error_share = (made.gradients[key] - leaf.grad).abs().max() / leaf.grad.abs().max()
         assert error_share < 1e-5, key
@@ -107,22 +128,23 @@ def test_gradients_and_figures_equal_autograd(name):
 
 @pytest.mark.parametrize("name", SPARSITY)
 def test_a_program_and_its_export_agree(name):
-    made, x = build(name), batch()
-    error = made.backward(x).error
+    made, given = build(name), batch()
+    x, error = given.x, made.backward(given).error
     for member, sparsity in enumerate(SPARSITY[name]):
         weights = {key: value[member] for key, value in made.parameters.items()}
         if "threshold" in weights:  # the least value that was kept, which is not above itself
             weights["threshold"] = weights["threshold"] * (1 - 1e-5)
         dictionary = type(made).export(weights, sparsity, 2.0)
-        inputs = x.x[member] / 2  # the scale makes x of them
-        found = (2 * dictionary.decode(dictionary.encode(inputs)) - x.x[member]).square().sum(1).mean()
+        inputs = x[member] / 2  # the scale makes x of them
+        found = (2 * dictionary.decode(dictionary.encode(inputs)) - x[member]).square().sum(1).mean()
         torch.testing.assert_close(found, error[member], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SPARSITY)
 def test_a_member_does_not_feel_the_others(name):
-    together, alone, x = build(name), build(name, members=[1]), batch()
-    figures, own = together.backward(x), alone.backward(Batch(x.x[1:2], progress=0.5))
+    together, alone, given = build(name), build(name, members=[1]), batch(progress=0.6)
+    figures = together.backward(given)
+    own = alone.backward(Batch(given.x[1:2], given.gradient[1:2], given.progress))
     torch.testing.assert_close(figures.loss[1:2], own.loss)
     for key, gradient in alone.gradients.items():
         torch.testing.assert_close(together.gradients[key][1:2], gradient)
@@ -130,8 +152,8 @@ def test_a_member_does_not_feel_the_others(name):
 
 @pytest.mark.parametrize("name", SPARSITY)
 def test_bfloat16_products_change_little_and_weights_stay_float32(name):
-    exact, half, x = build(name), build(name, half=True), batch()
-    one, two = exact.backward(x), half.backward(x)
+    exact, half, given = build(name), build(name, half=True), batch()
+    one, two = exact.backward(given), half.backward(given)
     torch.testing.assert_close(two.loss, one.loss, rtol=0.05, atol=0.05)
     assert half.flat.dtype == half.flat_gradient.dtype == torch.float32
     assert not torch.equal(half.flat_gradient, exact.flat_gradient)
@@ -139,23 +161,121 @@ def test_bfloat16_products_change_little_and_weights_stay_float32(name):
 
 @pytest.mark.parametrize(
     ("name", "sparsity"),
-    [
-        ("batchtopk", 0.5),
-        ("jumprelu", -1),
-        ("topk", 0),
-        ("topk", 2.5),
-        ("topk", 12),
-        ("relu", -1),
-        ("relu", float("nan")),
-    ],
+    [("topk", 0), ("topk", 2.5), ("topk", 12), ("batchtopk", 0.5), ("relu", -1), ("relu", float("nan"))],
 )
 def test_a_sparsity_that_makes_no_sense_is_refused(name, sparsity):
     with pytest.raises(InputError, match=name):
         program(name).check(sparsity, D_SAE)
 
 
+@pytest.mark.parametrize("what", ["weights", "gradient"])
+def test_attribution_without_attribution_is_relu(what):
+    relu, given = build("relu"), batch()
+    made = build("attribution")
+    if what == "weights":
+        made.attribution = made.unexplained = 0.0
+    one = relu.backward(given)
+    two = made.backward(given if what == "weights" else Batch(given.x, torch.zeros_like(given.x)))
+    torch.testing.assert_close(two.loss, one.loss)
+    torch.testing.assert_close(made.flat_gradient, relu.flat_gradient)
+
+
+def test_attributions_of_a_case_by_hand():
+    """One prompt, x = (3, 1), feature 2 along the first axis: e = (-1, -1); g = (-2, 1): a = -2, g·e = 1."""
+    made = program("attribution")(torch.tensor([0.5]), 2, 1, 1)
+    made.parameters["encoder"].copy_(torch.tensor([[[1.0], [0.0], [-1.0]]]))
+    made.parameters["decoder"].copy_(torch.tensor([[[1.0, 0.0]]]))
+    figures = made.backward(Batch(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[-2.0, 1.0]]])))
+    assert figures.loss.tolist() == [2 + 0.5 * 2 + 0.5 * 4 + 1]
+    dx_hat = torch.tensor([-2.0, -2.0]) + torch.tensor([-2.0, 1.0])  # 2 e + sgn(u) g
+    expected = 2 * dx_hat + 0.5 * 2 * -1 * torch.tensor([-2.0, 1.0])  # f ∂/∂x̂ + λ f sgn(a) g
+    assert made.gradients["decoder"][0, 0].tolist() == expected.tolist()
+
+
+def test_p_is_1_then_falls_to_its_end_in_ten_stretches():
+    p = [program("panneal").p(step / 1000) for step in range(1000)]
+    assert p[:270] == [1.0] * 270
+    assert p == sorted(p, reverse=True)
+    assert len(set(p)) == 10
+    assert p[-1] == pytest.approx(0.2)
+    assert len([value for value in p if value == p[-1]]) == pytest.approx(73, abs=1)
+
+
+def test_before_annealing_panneal_is_relu():
+    relu, made, given = build("relu"), build("panneal"), batch(progress=0.2)
+    one, two = relu.backward(given), made.backward(given)
+    torch.testing.assert_close(two.loss, one.loss)
+    torch.testing.assert_close(made.flat_gradient, relu.flat_gradient)
+
+
+def test_a_change_of_p_leaves_the_penalty_as_strong_as_it_was():
+    made, before = build("panneal"), batch(progress=0.2)
+    first = made.backward(before)
+    for progress in (0.5, 0.7, 0.95):  # p changes, the features do not
+        figures = made.backward(Batch(before.x, progress=progress))
+        torch.testing.assert_close(figures.loss, first.loss)
+    assert made.state["p"].tolist() == pytest.approx([0.2] * M)
+    strength = made.state["strength"].clone()
+    assert (strength != 1).all()
+    made.backward(batch(seed=5, progress=0.96))  # the same p: nothing to adapt, though the batch is another
+    assert torch.equal(made.state["strength"], strength)
+
+
+def test_a_member_without_active_features_survives_a_change_of_p():
+    made = build("panneal")
+    made.parameters["encoder"][1] = 0
+    figures = made.backward(batch(progress=0.9))
+    assert figures.active[1] == 0
+    assert figures.loss.isfinite().all()
+    assert made.flat_gradient.isfinite().all()
+    assert made.state["strength"][1] == 1
+
+
+def test_features_near_zero_do_not_rule_an_annealed_step():
+    """f = 1e-7 alone: its slope is that of p (ε)^(p − 1), and not the 80,000 of p f^(p − 1)."""
+    made = program("panneal")(torch.tensor([1.0]), 1, 1, 1)
+    made.parameters["encoder"].copy_(torch.tensor([[[1.0], [1e-7]]]))
+    made.backward(Batch(torch.zeros(1, 1, 1), progress=0.0))
+    made.backward(Batch(torch.zeros(1, 1, 1), progress=0.99))
+    slope = made.gradients["encoder"][0, 1, 0] / made.state["strength"]
+    assert slope.item() == pytest.approx(0.2 * 1e-3**-0.8, rel=1e-3)
+
+
+def train(made, steps):
+    """The trainer's step, by PyTorch's own Adam."""
+    flat = torch.nn.Parameter(made.flat)
+    optimiser = torch.optim.Adam([flat], lr=1e-2)
+    losses = []
+    for step in range(steps):
+        losses.append(made.backward(batch(seed=step, progress=step / steps)).error.mean())
+        made.remove_parallel_gradient()
+        flat.grad = made.flat_gradient
+        optimiser.step()
+        made.normalise()
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("name", "still", "rows"), [("frozen-decoder", "decoder", None), ("frozen-encoder", "encoder", D_IN)]
+)
+def test_what_is_frozen_keeps_its_bits_and_the_rest_learns(name, still, rows):
+    made = program(name)(torch.tensor(SPARSITY[name]).float(), D_IN, D_SAE, B)
+    for member in range(M):
+        made.initialise(member, torch.zeros(D_IN), torch.Generator().manual_seed(member))
+    first = {key: value.clone() for key, value in made.parameters.items()}
+    losses = train(made, 300)
+    for key, value in made.parameters.items():
+        if key == still:
+            assert torch.equal(value[:, :rows], first[key][:, :rows])
+        else:
+            assert not torch.equal(value, first[key]), key
+    if rows is not None:
+        assert (made.parameters[still][:, rows:] != 0).all()  # the threshold learns
+    assert sum(losses[-20:]) < sum(losses[:20])
+
+
 def test_jumprelu_gives_no_gradient_to_the_encoder_through_the_threshold():
-    one, two, x = build("jumprelu"), build("jumprelu"), batch()
+    one, two, x = build("jumprelu"), build("jumprelu"), batch(progress=0.5)
     two.bandwidth, two.sparsity = 1e-6, two.sparsity + 100
     one.backward(x), two.backward(x)
     assert torch.equal(one.gradients["encoder"], two.gradients["encoder"])

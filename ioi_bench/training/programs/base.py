@@ -44,7 +44,8 @@ class Batch:
 
     Attributes:
         x: one row a prompt.
-        gradient: of the logit difference by ``x``, in the same order; None where the variant does not ask for it.
+        gradient: of the logit difference by ``x``, in the same order, scaled like ``x``: each member's so that their
+            mean norm over the train prompts is √d_in; None where the variant does not ask for it.
         progress: the share of all steps that is done, from 0 to below 1.
     """
 
@@ -77,7 +78,7 @@ class Program:
     sparsity_is: ClassVar[str] = "lam"  # or "k", a whole number from 1 to d_sae
     initial: ClassVar[Mapping[str, float]] = MappingProxyType({})  # further parameters [d_sae], and their first value
     bias: ClassVar[str] = "b_enc"  # what the architecture calls the encoder's last row
-    frozen: ClassVar[tuple[str, ...]] = ()  # parameters that keep their first values
+    frozen: ClassVar[tuple[str, ...]] = ()  # what keeps its first values: "decoder", "W_enc"; its gradients stay 0
     dense_start: ClassVar[bool] = True  # about half of the features are active at first
     needs_gradient: ClassVar[bool] = False  # whether `Batch.gradient` is read
 
@@ -101,6 +102,7 @@ class Program:
             for vector in (self.flat, self.flat_gradient)
         )
         self.batch, self.sparsity, self.d_in, self.half = batch, sparsity.to(device), d_in, half
+        self.state: dict[str, Tensor] = {}  # what else a step leaves to the next one, [member]: checkpoints keep it
         self._inputs = torch.ones(members, batch, d_in + 1, device=device)
         self._f, self._g = (torch.empty(members, batch, d_sae, device=device) for _ in range(2))
         self._e = torch.empty(members, batch, d_in, device=device)
@@ -157,11 +159,15 @@ class Program:
 
     def remove_parallel_gradient(self) -> None:
         """Drop the decoder gradient's part along each row, which the next `normalise` would undo."""
+        if "decoder" in self.frozen:
+            return
         rows, gradient = self.parameters["decoder"], self.gradients["decoder"]
         gradient -= (gradient * rows).sum(2, keepdim=True) * rows
 
     def normalise(self) -> None:
-        """Make decoder rows unit norm."""
+        """Make decoder rows unit norm; a frozen decoder has them from the start, and keeps its very bits."""
+        if "decoder" in self.frozen:
+            return
         rows = self.parameters["decoder"]
         rows /= rows.norm(dim=2, keepdim=True).clamp(min=1e-12)
 
@@ -194,7 +200,8 @@ class Program:
         """Mean ``‖e‖²``; ``∂/∂x̂`` in place of the error, ``∂/∂W_dec``, the decoder's share of ``∂/∂b_dec``."""
         error = self._e.square().sum((1, 2)) / self.batch
         self._e *= 2 / self.batch
-        self._product(self._f.transpose(1, 2), self._e, self.gradients["decoder"])
+        if "decoder" not in self.frozen:
+            self._product(self._f.transpose(1, 2), self._e, self.gradients["decoder"])
         torch.sum(self._e, 1, out=self.gradients["b_dec"])
         return error
 
@@ -204,6 +211,9 @@ class Program:
 
     def _encoder_gradient(self, outer: Float[Tensor, "member prompt d_sae"]) -> None:
         """From ``∂/∂π``: that of the encoder, and the encoder's share of ``∂/∂b_dec``."""
-        self._product(self._inputs.transpose(1, 2), outer, self.gradients["encoder"])
         weights, sums = self.parameters["encoder"][:, : self.d_in], self.gradients["encoder"][:, self.d_in]
+        if "W_enc" in self.frozen:
+            torch.sum(outer, 1, out=sums)
+        else:
+            self._product(self._inputs.transpose(1, 2), outer, self.gradients["encoder"])
         self.gradients["b_dec"] -= (weights @ sums[..., None])[..., 0]

@@ -22,11 +22,11 @@ Decided where there is a choice:
   10,000 of about a million.
 - Adam's β₁ is 0 there; here the optimiser is the same for all variants.
 
-Which λ: a feature must lower ``‖e‖²`` by more than λ where it is active, and the inputs' variance is at most d_in. At
-two sites of ioi-mini (d_in 32, d_sae 256, 5,000 steps, no resampling) λ from 0.01 to 1 gave 17 to 2 and 11 to 1.6 active
-features. θ had ten times the others' learning rate there: Adam moves log θ by about the learning rate a step, so λ has
-little effect in a run of fewer than about ``3 / learning rate`` steps (15 active features from 0.1 to 3, after 1,800
-steps at 0.001).
+Which λ: where a feature is active it must lower ``‖e‖²`` by more than λ, and the inputs' variance is at most d_in. At
+two sites of ioi-mini (d_in 32, d_sae 256, 5,000 steps, no resampling) λ from 0.01 to 1 gave 17 to 2 active features
+at one and 11 to 1.6 at the other. log θ had ten times the others' learning rate there, 0.001: Adam moves it by about
+the learning rate a step, so in a run of fewer than about ``3 / learning rate`` steps λ has little effect (at the first
+site 15 active features for every λ from 0.1 to 3, after 1,800 steps).
 """
 
 from __future__ import annotations
