@@ -16,7 +16,29 @@ SPARSITY = {
     "panneal": LAM,
     "frozen-decoder": K,
     "frozen-encoder": K,
+    "jumprelu": LAM,
+    "batchtopk": [3, 1, 2],
+    "matryoshka": [3, 1, 2],
 }
+BANDWIDTH = 1.5  # of jumprelu here: wide, so that many pre-activations count
+
+
+class StraightThrough(torch.autograd.Function):
+    """``z ** power · H(z − θ)``, with the paper's derivative by θ (2407.14435, eqs. 11 and 12)."""
+
+    @staticmethod
+    def forward(ctx, z, theta, power):
+        ctx.save_for_backward(z, theta)
+        ctx.power = power
+        return z**power * (z > theta)
+
+    @staticmethod
+    def backward(ctx, grad):
+        z, theta = ctx.saved_tensors
+        inside = ((z - theta).abs() / BANDWIDTH < 0.5).float()
+        assert inside.any()
+        by_z = (z > theta) * grad if ctx.power else torch.zeros_like(z)
+        return by_z, (-(theta**ctx.power) / BANDWIDTH * inside * grad).sum(1, keepdim=True), None
 
 
 def build(name, seed=0, members=range(M), half=False):
@@ -24,6 +46,11 @@ def build(name, seed=0, members=range(M), half=False):
     for key, value in made.parameters.items():
         full = torch.randn(M, *value.shape[1:], generator=torch.Generator().manual_seed(seed + len(key)))
         value.copy_(full[list(members)])
+    if name == "jumprelu":
+        made.bandwidth = BANDWIDTH
+    if "threshold" in made.parameters:
+        made.parameters["threshold"].zero_()
+        made.gradients["threshold"].fill_(7.0)  # as if an optimiser had left something there
     return made
 
 
@@ -45,11 +72,19 @@ def loss_by_autograd(name, parameters, batch):
         f = (pi > 0) * torch.relu(parameters["r_mag"].exp()[:, None] * u + parameters["b_mag"][:, None])
         fixed = torch.relu(pi) @ parameters["decoder"].detach() + b_dec.detach()
         rest = sparsity * torch.relu(pi).sum(2) + (fixed - x).square().sum(2)
+    elif name == "jumprelu":
+        theta = parameters["log_threshold"].exp()[:, None]
+        f = StraightThrough.apply(u + bias, theta, 1)
+        lam = sparsity * min(1, 100 * batch.progress)
+        rest = lam * StraightThrough.apply(u + bias, theta, 0).sum(2)
     else:
         f = torch.relu(u + bias)
         if name in ("topk", "frozen-decoder", "frozen-encoder"):
             rank = f.argsort(2, descending=True).argsort(2)
             f = f * (rank < sparsity[..., None])
+        elif name in ("batchtopk", "matryoshka"):
+            rank = f.flatten(1).argsort(1, descending=True).argsort(1).view_as(f)
+            f = f * (rank < sparsity[..., None] * B)
         elif name == "panneal":
             rest = sparsity * ((f + 1e-3) ** (p := program(name).p(batch.progress)) - 1e-3**p).sum(2)
         else:
@@ -59,6 +94,9 @@ def loss_by_autograd(name, parameters, batch):
     if name == "attribution":
         attributions = f * (batch.gradient @ parameters["decoder"].transpose(1, 2))
         rest = rest + sparsity * attributions.abs().sum(2) + (batch.gradient * e).sum(2).abs()
+    if name == "matryoshka":
+        for m in (1, 2, 5):  # of 11: a sixteenth is less than one, then an eighth, a quarter, a half
+            rest = rest + (f[..., :m] @ parameters["decoder"][:, :m] + b_dec - x).square().sum(2)
     return (error + rest).mean(1), error.mean(1), f
 
 
@@ -77,7 +115,7 @@ def test_gradients_and_figures_equal_autograd(name, progress):
             leaf.grad.zero_()
         if key == "encoder" and "W_enc" in made.frozen:
             leaf.grad[:, :D_IN] = 0
-        if not leaf.grad.any():
+        if leaf.grad is None or not leaf.grad.any():
             assert not made.gradients[key].any(), key
             continue
         error_share = (made.gradients[key] - leaf.grad).abs().max() / leaf.grad.abs().max()
@@ -94,6 +132,8 @@ def test_a_program_and_its_export_agree(name):
     x, error = given.x, made.backward(given).error
     for member, sparsity in enumerate(SPARSITY[name]):
         weights = {key: value[member] for key, value in made.parameters.items()}
+        if "threshold" in weights:  # the least value that was kept, which is not above itself
+            weights["threshold"] = weights["threshold"] * (1 - 1e-5)
         dictionary = type(made).export(weights, sparsity, 2.0)
         inputs = x[member] / 2  # the scale makes x of them
         found = (2 * dictionary.decode(dictionary.encode(inputs)) - x[member]).square().sum(1).mean()
@@ -120,7 +160,8 @@ def test_bfloat16_products_change_little_and_weights_stay_float32(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "sparsity"), [("topk", 0), ("topk", 2.5), ("topk", 12), ("relu", -1), ("relu", float("nan"))]
+    ("name", "sparsity"),
+    [("topk", 0), ("topk", 2.5), ("topk", 12), ("batchtopk", 0.5), ("relu", -1), ("relu", float("nan"))],
 )
 def test_a_sparsity_that_makes_no_sense_is_refused(name, sparsity):
     with pytest.raises(InputError, match=name):
@@ -231,3 +272,79 @@ def test_what_is_frozen_keeps_its_bits_and_the_rest_learns(name, still, rows):
     if rows is not None:
         assert (made.parameters[still][:, rows:] != 0).all()  # the threshold learns
     assert sum(losses[-20:]) < sum(losses[:20])
+
+
+def test_jumprelu_gives_no_gradient_to_the_encoder_through_the_threshold():
+    one, two, x = build("jumprelu"), build("jumprelu"), batch(progress=0.5)
+    two.bandwidth, two.sparsity = 1e-6, two.sparsity + 100
+    one.backward(x), two.backward(x)
+    assert torch.equal(one.gradients["encoder"], two.gradients["encoder"])
+    assert not torch.equal(one.gradients["log_threshold"], two.gradients["log_threshold"])
+
+
+def test_jumprelu_raises_lambda_over_the_first_hundredth():
+    made, x = build("jumprelu"), batch().x
+    penalties = []
+    for progress in (0.0, 0.005, 0.01, 0.9):
+        figures = made.backward(Batch(x, progress=progress))
+        penalties.append((figures.loss - figures.error) * B / figures.active)
+    expected = [share * made.sparsity for share in (0, 0.5, 1, 1)]
+    torch.testing.assert_close(torch.stack(penalties), torch.stack(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["batchtopk", "matryoshka"])
+def test_the_batch_keeps_k_a_prompt_on_average_and_prompts_differ(name):
+    made = build(name)
+    assert made.backward(batch()).active.tolist() == [k * B for k in SPARSITY[name]]
+    made.reconstruct(batch().x)  # in the batch's form too
+    counts = (made._f > 0).sum(2)
+    assert counts.sum(1).tolist() == [k * B for k in SPARSITY[name]]
+    assert all(len(set(row.tolist())) > 1 for row in counts)
+
+
+def least_kept(made, x):
+    made.reconstruct(x)
+    return torch.stack([f[f > 0].min() for f in made._f])[:, None].expand(M, D_SAE)
+
+
+@pytest.mark.parametrize("name", ["batchtopk", "matryoshka"])
+def test_the_threshold_is_a_running_mean_of_the_least_value_kept(name):
+    made = build(name)
+    first, second = least_kept(made, batch(1).x), least_kept(made, batch(2).x)
+    assert not made.parameters["threshold"].any()  # only a training step moves it
+    made.backward(batch(1))
+    assert torch.equal(made.parameters["threshold"], first)
+    made.backward(batch(2))
+    mean = 0.99 * first + 0.01 * second
+    torch.testing.assert_close(made.parameters["threshold"], mean)
+    made.parameters["threshold"][:, 2] = 0.0  # as resampling does; it stays one for all features
+    weights = {key: value[0] for key, value in made.parameters.items()}
+    torch.testing.assert_close(type(made).export(weights, 3, 1.0).threshold, mean[0])
+    made.backward(batch(1))
+    torch.testing.assert_close(made.parameters["threshold"], 0.99 * mean + 0.01 * least_kept(made, batch(1).x))
+
+
+def test_where_fewer_are_positive_all_of_them_stay():
+    made = build("batchtopk")
+    made.parameters["encoder"][:, D_IN] = -4.0
+    figures = made.backward(batch())
+    pi = (batch().x - made.parameters["b_dec"][:, None]) @ made.parameters["encoder"][:, :D_IN] - 4
+    positive = (pi > 0).sum((1, 2)).float()
+    assert 0 < positive[0] < 3 * B
+    assert figures.active[0] == positive[0]
+    assert not made.parameters["threshold"][0].any()
+
+
+def test_prefixes_double():
+    made = program("matryoshka")(torch.tensor([3.0]), 4, 256, 2)
+    assert [block.stop for block in made.blocks] == [16, 32, 64, 128, 256]
+    assert [block.start for block in made.blocks] == [0, 16, 32, 64, 128]
+
+
+def test_one_prefix_is_batch_top_k():
+    one, two = build("matryoshka"), build("batchtopk")
+    one.flat.copy_(two.flat)
+    one.blocks, one._errors = (slice(0, D_SAE),), one._errors[-1:]
+    first, second = one.backward(batch()), two.backward(batch())
+    torch.testing.assert_close(first.loss, second.loss)
+    torch.testing.assert_close(one.flat_gradient, two.flat_gradient)

@@ -8,8 +8,11 @@ from types import MappingProxyType
 from ioi_bench.errors import UnknownNameError
 from ioi_bench.training.programs.attribution import AttributionProgram
 from ioi_bench.training.programs.base import Batch, Figures, Program
+from ioi_bench.training.programs.batchtopk import BatchTopKProgram
 from ioi_bench.training.programs.frozen import FrozenDecoderProgram, FrozenEncoderProgram
 from ioi_bench.training.programs.gated import GatedProgram
+from ioi_bench.training.programs.jumprelu import JumpReluProgram
+from ioi_bench.training.programs.matryoshka import MatryoshkaProgram
 from ioi_bench.training.programs.panneal import PAnnealProgram
 from ioi_bench.training.programs.relu import ReluProgram
 from ioi_bench.training.programs.topk import TopKProgram
@@ -24,6 +27,9 @@ _ALL: tuple[type[Program], ...] = (
     PAnnealProgram,
     FrozenDecoderProgram,
     FrozenEncoderProgram,
+    JumpReluProgram,
+    BatchTopKProgram,
+    MatryoshkaProgram,
 )
 
 PROGRAMS: Mapping[str, type[Program]] = MappingProxyType({cls.name: cls for cls in _ALL})
