@@ -28,12 +28,13 @@ class TopKProgram(Program):
 
     def encode(self) -> None:
         """The k largest of ``ReLU(π)``; values equal to the k-th, hence rare, all stay."""
-        self._pre_activations(self._f).relu_()
-        torch.sub(self._f, self._kth(), out=self._g)
+        self._pre_activations(self._f)
+        kth = self._kth()  # before the ReLU: NumPy's selection is slow among equal zeros
+        torch.sub(self._f.relu_(), kth, out=self._g)
         where_above(self._f, self._g, -1e-30, grad_input=self._f)
 
     def _kth(self) -> Float[Tensor, "member prompt 1"]:
-        """Each prompt's k-th largest feature, for each member's own k."""
+        """Each prompt's k-th largest pre-activation, for each member's own k; below 0 where fewer are positive."""
         d_sae = self._f.shape[2]
         places = d_sae - self.sparsity.long()
         if self._f.device.type == "cpu":
