@@ -10,7 +10,7 @@ from ioi_bench.editing.base import Edit, EditInputs, apply_rounds, check_budgets
 
 __all__ = ["aware", "best_active", "f1_order"]
 
-_BLOCK_ELEMENTS = 1 << 20
+_BLOCK_ELEMENTS = 1 << 18
 
 
 @torch.no_grad()
