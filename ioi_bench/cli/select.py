@@ -44,7 +44,7 @@ def select(
       ioi-bench select runs/sweep --out selected
       ioi-bench select runs/sweep --out selected-last --last-epoch --half
       ioi-bench select runs/sweep --out selected-aware --method aware --prompts 1000
-      ioi-bench select runs/sweep --out selected --json > choices.json
+      ioi-bench select runs/sweep --out selected --json | jq length
     """
     from ioi_bench.atomic import write_file
     from ioi_bench.dictionaries.suite import save_suite

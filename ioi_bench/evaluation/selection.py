@@ -2,6 +2,7 @@
 
 `candidates_table` judges every member of a run at every checkpoint, `select` chooses among them, and `selected_suite`
 gathers what was chosen into a suite that says in its metadata what chose it. Nothing is read from the test split.
+docs/selection.md is the user's page.
 """
 
 from __future__ import annotations
