@@ -23,7 +23,10 @@ __all__ = ["select"]
 
 def select(
     run: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the suites and selection.csv.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the suites and selection.csv; by default RUN/selected."),
+    ] = None,
     method: Annotated[str, typer.Option("--method", help="The edit method that chooses.")] = "exchange",
     last_epoch: Annotated[
         bool, typer.Option("--last-epoch", help="Only the last checkpoint: λ alone is selected.")
@@ -41,7 +44,7 @@ def select(
 
     \b
     Examples:
-      ioi-bench select runs/sweep --out selected
+      ioi-bench select runs/sweep
       ioi-bench select runs/sweep --out selected-last --last-epoch --half
       ioi-bench select runs/sweep --out selected-aware --method aware --prompts 1000
       ioi-bench select runs/sweep --out selected --json | jq length
@@ -56,6 +59,7 @@ def select(
 
     if method not in EDITS:
         raise UnknownNameError("edit method", method, EDITS)
+    folder = folder or run / "selected"
     options.refuse_existing(folder)
     loaded, found = load_model(model), Run(run)
     circuit = options.circuit_of(loaded)
@@ -117,13 +121,17 @@ def _print(choices: pd.DataFrame) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for heading in ("suite", "site", "for"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("λ or k", "epoch", "distance", "relative", "runner-up", "L0", "FVU", "LD rec."):
+    for heading in ("λ, k", "epoch", "distance", "rel.", "L0", "FVU", "LD"):
         table.add_column(heading, justify="right", no_wrap=True)
     last = ""
     for row in choices.to_dict("records"):
-        figures = (number(row[name], 3) for name in ("distance", "distance_relative", "runner_up_distance"))
-        rest = (number(row["l0"], 1), number(row["fvu"], 3), number(row["ld_recovered"]))
         name = "" if row["suite"] == last else row["suite"]
         last = row["suite"]
-        table.add_row(name, row["site"], row["attribute"], f"{row['sparsity']:g}", str(row["epoch"]), *figures, *rest)
+        chosen = (f"{row['sparsity']:g}", str(row["epoch"]))
+        distances = (number(row["distance"], 3), number(row["distance_relative"], 3))
+        recovered = number(row["ld_recovered"]) + ("" if row["ld_reliable"] else "?")
+        rest = (number(row["l0"], 1), number(row["fvu"], 3), recovered)
+        table.add_row(name, row["site"], row["attribute"], *chosen, *distances, *rest)
     out().print(table)
+    if not choices["ld_reliable"].all():
+        say("LD with a ?: ablating the site alone hardly moves the logit difference, so its recovery means little")

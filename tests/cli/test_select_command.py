@@ -79,7 +79,9 @@ def test_suites_a_table_and_what_was_chosen(cli, folder, tmp_path):
     assert "wrote 4 suites and selection.csv" in result.stderr
     lines = result.stdout.splitlines()
     assert sum("@" in line for line in lines) == 4 * len(SITES)
-    assert len({len(line) for line in lines if "@" in line}) == 1  # aligned
+    assert "…" not in result.stdout  # nothing is cut off at 100 columns
+    places = {line.index("@") - len(re.search(r"\S*(?=@)", line).group()) for line in lines if "@" in line}
+    assert len(places) == 1  # aligned
 
 
 def test_json_the_last_epoch_and_another_method(cli, folder, tmp_path):
@@ -90,6 +92,14 @@ def test_json_the_last_epoch_and_another_method(cli, folder, tmp_path):
     assert {row["epoch"] for row in shown} == {2}
     assert {row["method"] for row in shown} == {"aware"}
     assert load_suite(tmp_path / "out" / "gated-s0").metadata["selection"]["last_epoch"] is True
+
+
+def test_the_default_folder_lies_in_the_run(cli, folder):
+    assert cli("select", folder, *SMALL).exit_code == 0
+    assert (folder / "selected" / "topk-k3-s0" / "suite.json").is_file()
+    again = cli("select", folder, *SMALL)
+    assert again.exit_code == 2
+    assert "selected exists already" in again.stderr
 
 
 def test_half(cli, folder, tmp_path):
