@@ -54,6 +54,8 @@ _ORDER = ["variant", "seed", "site", "sparsity", "epoch"]
 _KEY = b"ioi_bench_candidates"
 
 Identity = tuple[str, float, int, str, int]
+Row = tuple[Any, ...]
+"""Values in the order of `COLUMNS`: a sweep has hundreds of thousands of rows, too many for dictionaries."""
 
 
 class Finished:
@@ -65,14 +67,14 @@ class Finished:
     def __init__(self, folder: Path | None, key: str) -> None:
         self._path = None if folder is None else folder / f"candidates-{key[:16]}.parquet"
         self._key, self._lock, self._saved, self._unsaved = key, Lock(), time.monotonic(), False
-        self._rows: dict[Identity, list[dict[str, Any]]] = {}
+        self._rows: dict[Identity, list[Row]] = {}
         if self._path is not None and self._path.is_file():
             self._read(self._path)
 
     def has(self, member: RunMember, epoch: int, content: str | None = None) -> bool:
         """Whether a dictionary is finished; and, where ``content`` is given, has these very weights."""
         rows = self._rows.get((member.variant, float(member.sparsity), member.seed, str(member.site), epoch))
-        return rows is not None and content in (None, rows[0]["sha256"])
+        return rows is not None and content in (None, rows[0][COLUMNS.index("sha256")])
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take all rows of some dictionaries; written to disk now and then.
@@ -81,9 +83,9 @@ class Finished:
             StorageError: the file cannot be written.
         """
         with self._lock:
-            made: dict[Identity, list[dict[str, Any]]] = {}
+            made: dict[Identity, list[Row]] = {}
             for row in rows:
-                made.setdefault(_identity(row), []).append(dict(row))
+                made.setdefault(_identity(row), []).append(tuple(row[name] for name in COLUMNS))
             self._rows |= made
             self._unsaved = True
             late = time.monotonic() - self._saved > _SAVE_SECONDS
@@ -102,7 +104,8 @@ class Finished:
         with self._lock:
             if self._path is None or not self._unsaved:
                 return
-            table = pa.Table.from_pylist([row for rows in self._rows.values() for row in rows])
+            columns = zip(*(row for rows in self._rows.values() for row in rows), strict=True)
+            table = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
             data = io.BytesIO()
             parquet.write_table(table.replace_schema_metadata({_KEY: self._key.encode()}), data)
             write_file(self._path, data.getvalue())
@@ -132,7 +135,7 @@ class Finished:
         if (table.schema.metadata or {}).get(_KEY) != self._key.encode() or set(table.column_names) != set(COLUMNS):
             return
         for row in table.to_pylist():
-            self._rows.setdefault(_identity(row), []).append(row)
+            self._rows.setdefault(_identity(row), []).append(tuple(row[name] for name in COLUMNS))
 
 
 def _identity(row: Mapping[str, Any]) -> Identity:

@@ -91,8 +91,9 @@ class _Job:
 
     def prepare(self) -> None:
         """Make what threads share, before there are any."""
-        assert self.data
-        assert not self.ld_prompts or self.logit_differences
+        _ = self.data
+        if self.ld_prompts:
+            _ = self.logit_differences
 
     def content(self, member: RunMember, dictionary: Dictionary) -> str:
         """Hash of a dictionary's weights."""
