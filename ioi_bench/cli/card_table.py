@@ -23,7 +23,7 @@ _LEGEND = (
     "score: 0 matched random, 1 the skyline; methods without a score are shown only",
     "L0: active features; FVU: variance unexplained; LD rec.: logit difference recovered,",
     "with ? where mean ablation moves it too little to divide by",
-    "explained: share of living features; kept, removed: sufficiency of these alone, necessity of these",
+    "explained: share of living features; kept: sufficiency of these, removed: necessity",
 )
 
 
@@ -65,7 +65,7 @@ def print_card(card: Card, console: Console) -> None:
         console.print("\nthe methods beside each other: score, accuracy/weight")
         console.print(_by_method(card))
     if any(found.explained for found in card.cross_sections):
-        console.print(f"\nfeatures with F1 ≥ {_F1} for what a prompt says, and cosines of the codes with any feature")
+        console.print(f"\nfeatures explained (F1 ≥ {_F1}), what these do alone, and the codes' best cosines")
         console.print(_cross_sections(card))
     if card.baselines:
         console.print("\nbaselines, judged as the suite is: IOI score")
