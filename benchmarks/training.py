@@ -24,7 +24,11 @@ from ioi_bench.training import Recipe, create_run, train_run
 
 SITES, D_IN, D_SAE, BATCH, STEPS = 55, 64, 512, 512, 8
 SPARSITIES = {"relu": (0.5, 1.0, 2.5, 5.0), "gated": (0.5, 1.0, 2.5, 5.0), "topk": (3.0, 6.0, 12.0, 24.0)}
-PRODUCTS = {"relu": 5, "topk": 5, "gated": 7}  # encode, decode, and the gradients of W_dec, f and W_enc; gated: aux, too
+PRODUCTS = {
+    "relu": 5,
+    "topk": 5,
+    "gated": 7,
+}  # encode, decode, and the gradients of W_dec, f and W_enc; gated: aux, too
 ROUNDS, ALONE = 3, 6  # how often each is timed; how many SAEs the plain loop trains each time
 GOAL = 1.5
 
@@ -110,7 +114,9 @@ def measure(variant: str) -> dict[str, Any]:
             run = create_run(Path(folder) / "run", recipe, data)
             taken = (
                 seconds(lambda: train_run(run.folder)) / members,  # noqa: B023 (called at once)
-                seconds(lambda: [Plain(variant, SPARSITIES[variant][i % 4]).learn(data[sites[i]]) for i in range(ALONE)])
+                seconds(
+                    lambda: [Plain(variant, SPARSITIES[variant][i % 4]).learn(data[sites[i]]) for i in range(ALONE)]
+                )
                 / ALONE,
                 seconds(only) / members,
             )

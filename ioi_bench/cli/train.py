@@ -22,7 +22,9 @@ __all__ = ["train"]
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as reference_saes/recipes/quick.toml.")],
-    folder: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; by default runs/RECIPE.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder; by default runs/RECIPE.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     device: options.Device = "cpu",
     model: Annotated[str | None, typer.Option("--model", "-m", help="Instead of the recipe's model.")] = None,
@@ -56,7 +58,9 @@ def train(
     with progress() as report:
         run = _prepared(settings, folder, chunk_members, report)
         seconds = estimate(run, device=device)
-        say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {_duration(seconds)} from nothing, as measured here")
+        say(
+            f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {_duration(seconds)} from nothing, as measured here"
+        )
         if estimate_only:
             return
         train_run(folder, device=device, progress=_teller(report, run))

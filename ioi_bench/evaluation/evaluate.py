@@ -160,7 +160,7 @@ def evaluate(
             )
         with clock("edits and patched runs"):
             tables = run_study(study, batch_size, told)
-        return Results(study, tables, boot, ranked, missing, bool(frozen))
+        return Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
 
     results = judge(placed, tell)
     made = Made(
@@ -277,7 +277,7 @@ def make_study(
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1])
+        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True)
         seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
         nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
         with lock:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Progress, SplitData
+from ioi_bench.evaluation.faithful import faithfulness_runs
 from ioi_bench.evaluation.measures import Measures
 from ioi_bench.evaluation.runs import (
     CellBatch,
@@ -23,7 +24,6 @@ from ioi_bench.evaluation.runs import (
     compare,
     edit_sites,
     exchange_codes,
-    faithfulness_runs,
     judge,
     unedited,
 )

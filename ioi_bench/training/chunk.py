@@ -246,7 +246,9 @@ class _Training:
         return {name: part.view(value.shape) for (name, value), part in zip(parameters.items(), parts, strict=True)}
 
     def _check(self, figures: Tensor) -> None:
-        bad = [str(m) for m, loss in zip(self.chunk.members, figures[0].tolist(), strict=True) if not math.isfinite(loss)]
+        bad = [
+            str(m) for m, loss in zip(self.chunk.members, figures[0].tolist(), strict=True) if not math.isfinite(loss)
+        ]
         if bad:
             some = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
             raise IoiBenchError(
@@ -261,7 +263,10 @@ class _Training:
         state = {"weights": self.program.flat, "first": self.moments[0], "second": self.moments[1]}
         self._whole = {name: value.cpu().clone() for name, value in state.items()}
         self._whole |= {f"state/{name}": value.cpu().clone() for name, value in self.program.state.items()}
-        self._whole |= {"curves": self.curves.clone(), "steps": self.adam.state[self.program.flat]["step"].cpu().clone()}
+        self._whole |= {
+            "curves": self.curves.clone(),
+            "steps": self.adam.state[self.program.flat]["step"].cpu().clone(),
+        }
 
     def _save(self) -> None:
         last = self.epoch >= self.recipe.epochs
@@ -276,7 +281,9 @@ class _Training:
                 header = json.loads((file.metadata() or {})[_HEADER])
                 stored = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{str(path)!r} is no state of a training run: delete it to train that chunk anew") from error
+            raise InputError(
+                f"{str(path)!r} is no state of a training run: delete it to train that chunk anew"
+            ) from error
         if header.get("identity") != self.run.identity:
             raise InputError(f"{str(path)!r} is the state of another run: delete it to train that chunk anew")
         return stored

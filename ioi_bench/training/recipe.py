@@ -48,7 +48,6 @@ def _scaled_checkpoints(epochs: int) -> set[int]:
     return early | {epochs * i // 8 for i in range(2, 7) if epochs * i // 8 > 0}
 
 
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

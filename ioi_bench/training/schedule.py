@@ -23,9 +23,7 @@ def learning_rate(step: int, steps: int, rises: Sequence[Rise], peak: float, dec
     [0.1, 0.55, 1.0, 1.0, 0.1, 0.55, 1.0, 0.5]
     """
     rise = min(
-        (WARMUP_START + (1 - WARMUP_START) * (step - start) / length)
-        if start <= step < start + length
-        else 1.0
+        (WARMUP_START + (1 - WARMUP_START) * (step - start) / length) if start <= step < start + length else 1.0
         for start, length in (*rises, (0, 0))
     )
     falling = steps // DECAY_SHARE if decay else 0

@@ -138,7 +138,15 @@ def test_a_run_of_a_member_is_that_member_of_a_larger_run(tmp_path):
 
 def test_the_loop_is_torchs_adam_on_the_papers_loss(tmp_path):
     """Weights after every step against torch.optim.Adam and autograd."""
-    run = trained(tmp_path, "relu", {A: data()[A]}, epochs=4, variants={"relu": [0.5]}, tactics={"resample": False}, checkpoints=[])
+    run = trained(
+        tmp_path,
+        "relu",
+        {A: data()[A]},
+        epochs=4,
+        variants={"relu": [0.5]},
+        tactics={"resample": False},
+        checkpoints=[],
+    )
     member = run.members[0]
     got, x = run.dictionary(member, 4), data()[A]
     still = trained(tmp_path, "relu", {A: x}, epochs=4, variants={"relu": [0.5]}, learning_rate=1e-30, checkpoints=[])
@@ -278,7 +286,9 @@ def test_a_diverging_run_says_so_and_keeps_the_last_good_epoch(tmp_path, monkeyp
     run, seen = begin(tmp_path, "relu", {A: data()[A]}), []
     with monkeypatch.context() as patch:
         patch.setattr(chunk, "learning_rate", lambda step, *_: float("nan") if step >= 3 * 7 else 1e-3)
-        with pytest.raises(IoiBenchError, match=r"diverged in epoch 4: the loss is not finite for relu \(λ 0.3, seed 0\)"):
+        with pytest.raises(
+            IoiBenchError, match=r"diverged in epoch 4: the loss is not finite for relu \(λ 0.3, seed 0\)"
+        ):
             train_run(run.folder)
     train_run(run.folder, progress=seen.append)
     assert [report.epoch for report in seen] == [4, 5, 6]
