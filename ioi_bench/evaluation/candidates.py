@@ -24,9 +24,9 @@ from ioi_bench.evaluation.candidate_figures import LogitDifferences, SiteView, s
 from ioi_bench.evaluation.candidate_rows import COLUMNS, Finished
 from ioi_bench.evaluation.data import Capture, Progress, SplitData, TrainData, read_split, read_train, silent, split_of
 from ioi_bench.evaluation.finished_run import FinishedRun, MemberT, RunMember, edits_at
-from ioi_bench.threads import in_threads
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split
+from ioi_bench.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,6 @@ from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
 from ioi_bench.evaluation.study import Study, run_study
-from ioi_bench.threads import in_threads
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
 from ioi_bench.plugins.loading import SQRT_D, Loaded
@@ -42,6 +41,7 @@ from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions
 from ioi_bench.plugins.reporters import write_report
 from ioi_bench.sites import Cell, HookPoint, Site
+from ioi_bench.threads import in_threads
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 

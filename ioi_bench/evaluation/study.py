@@ -28,9 +28,9 @@ from ioi_bench.evaluation.runs import (
     unedited,
 )
 from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
-from ioi_bench.threads import in_threads
 from ioi_bench.lm.patching import CleanRun, clean_run, patched_logits
 from ioi_bench.sites import Cell, Site
+from ioi_bench.threads import in_threads
 
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel

@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,9 +191,11 @@ class Run:
             values = load_file(self.state_path(chunk))["curves"].numpy()  # [epoch, figure, member]
             for i, member in enumerate(chunk.members):
                 rows = pd.DataFrame(values[:, :, i], columns=list(CURVES))
-                names = {"variant": member.variant, "site": str(member.site), "sparsity": member.sparsity}
-                rows = rows.assign(**names, seed=member.seed, epoch=range(1, len(rows) + 1))
-                parts.append(rows[["variant", "site", "sparsity", "seed", "epoch", *CURVES]])
+                rows.insert(0, "epoch", range(1, len(rows) + 1))
+                for name in ("seed", "sparsity", "site", "variant"):
+                    value = getattr(member, name)
+                    rows.insert(0, name, str(value) if name == "site" else value)
+                parts.append(rows)
         if not parts:
             raise InputError(f"nothing of the run {str(self.folder)!r} has been trained yet")
         return pd.concat(parts, ignore_index=True)
@@ -290,6 +293,6 @@ def _chunks(recipe: Recipe, widths: Mapping[Site, int], most: int) -> list[dict[
             members = [(site, value, seed) for value in values for seed in recipe.seeds for site in sites]
             count = math.ceil(len(members) / most)
             bounds = [round(i * len(members) / count) for i in range(count + 1)]
-            for start, stop in zip(bounds, bounds[1:]):  # noqa: B905 (pairs)
+            for start, stop in pairwise(bounds):
                 chunks.append({"variant": variant, "d_in": d_in, "members": members[start:stop]})
     return chunks

@@ -14,7 +14,7 @@ import torch
 from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.sites import Site
-from ioi_bench.training import Recipe, Run, chunk, create_run, estimate, train_chunk, train_run
+from ioi_bench.training import Recipe, chunk, create_run, estimate, train_chunk, train_run
 from ioi_bench.training.programs import PROGRAMS
 
 A, B, C = (Site.parse(text) for text in ("z.4.0@end", "v.1.3@s2", "resid_pre.0@end"))
