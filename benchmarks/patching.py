@@ -22,6 +22,7 @@ from torch import Tensor
 
 from benchmarks._offline_gpt2 import gpt2_tokenizer, save_random_gpt2
 from ioi_bench.lm import LanguageModel, clean_run, load_model, patched_logits
+from ioi_bench.lm.source import quiet
 from ioi_bench.sites import Role, Site
 from ioi_bench.task import IOI_V1, TokenBatch, tokenize
 
@@ -49,7 +50,8 @@ def load_both(directory: Path) -> tuple[Any, LanguageModel]:
     from transformer_lens.model_bridge import TransformerBridge
 
     save_random_gpt2(directory, gpt2_tokenizer(), scale=2.0)
-    bridge = TransformerBridge.boot_transformers(str(directory), device="cpu")
+    with quiet():
+        bridge = TransformerBridge.boot_transformers(str(directory), device="cpu")
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge, load_model(directory)
 

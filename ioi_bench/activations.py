@@ -1,4 +1,4 @@
-"""Activations of many prompts at many sites, kept on disk by content.
+"""Activations of many prompts at many sites, and the logit difference's gradients by them, kept on disk by content.
 
 What a file is, is in its key: the model's hash, the tokens and role positions, the site, the format's version. Prompts
 are kept in shards of 1,000, so that work that was cut off goes on, and the head of a split is shared with the whole.
@@ -18,13 +18,14 @@ from torch import Tensor
 
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError, StorageError
+from ioi_bench.lm.gradients import logit_difference_gradients
 from ioi_bench.sites import Site
-from ioi_bench.task import Prompt, TaskSpec, TokenBatch, tokenize
+from ioi_bench.task import Prompt, TaskSpec, TokenBatch, name_tokens, tokenize
 
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["capture_split"]
+__all__ = ["capture_split", "gradient_split"]
 
 _VERSION = 1
 _SHARD = 1000
@@ -82,6 +83,48 @@ def capture_split(
     return found
 
 
+def gradient_split(
+    model: LanguageModel,
+    spec: TaskSpec,
+    prompts: Sequence[Prompt],
+    sites: Sequence[Site],
+    *,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Site, Float[Tensor, "prompt d_in"]]:
+    """Gradients of each prompt's logit difference (IO − S, at END) by its activations at sites, on the CPU.
+
+    Args:
+        model: the model that is run, forwards and backwards.
+        spec: the task that the prompts belong to.
+        prompts: one row each.
+        sites: of what; in logits per model's unit.
+        cache_dir: where gradients are kept, as `capture_split` keeps captures; None keeps none.
+        progress: called with (prompts done, prompts in all).
+
+    Raises:
+        InputError: no prompts, or a site that the model lacks.
+        TaskError: the model's tokenizer cannot carry the task.
+    """
+    if not prompts:
+        raise InputError("no prompts were given")
+    found = {site: torch.empty(len(prompts), model.width(site)) for site in dict.fromkeys(sites)}
+    for start in range(0, len(prompts), _SHARD):
+        some = prompts[start : start + _SHARD]
+        tokens = tokenize(spec, some, model.tokenizer)
+        io, s = (name_tokens([prompt.value((name,)) for prompt in some], model.tokenizer) for name in ("io", "s"))
+        shard = None if cache_dir is None else _Shard(cache_dir, model.sha256, tokens, difference=(io, s))
+        rows = {site: values[start : start + len(some)] for site, values in found.items()}
+        missing = [site for site, values in rows.items() if shard is None or not shard.read(site, values)]
+        for site, values in logit_difference_gradients(model, tokens, io, s, missing).items() if missing else ():
+            rows[site].copy_(values)
+        if shard is not None and not _kept(shard, {site: rows[site] for site in missing}):
+            cache_dir = None
+        if progress is not None:
+            progress(start + len(some), len(prompts))
+    return found
+
+
 def _kept(shard: _Shard, values: dict[Site, Tensor]) -> bool:
     try:
         for site, value in values.items():
@@ -93,14 +136,18 @@ def _kept(shard: _Shard, values: dict[Site, Tensor]) -> bool:
 
 
 class _Shard:
-    """The files of some prompts, one a site."""
+    """The files of some prompts, one a site: activations, or gradients of a difference of two logits."""
 
-    def __init__(self, cache_dir: Path, model: str, batch: TokenBatch) -> None:
+    def __init__(
+        self, cache_dir: Path, model: str, batch: TokenBatch, *, difference: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         digest = hashlib.sha256(f"{_VERSION} {model} {tuple(batch.tokens.shape)}".encode())
         for tensor in (batch.tokens, batch.lengths, *(batch.positions[role] for role in sorted(batch.positions))):
             digest.update(tensor.cpu().numpy().tobytes())
+        for names in difference or ():
+            digest.update(names.cpu().numpy().tobytes())
         self.key = digest.hexdigest()
-        self.folder = cache_dir / "activations" / model[:16] / self.key[:32]
+        self.folder = cache_dir / ("activations" if difference is None else "gradients") / model[:16] / self.key[:32]
 
     def _path(self, site: Site) -> Path:
         return self.folder / f"{site}.safetensors"

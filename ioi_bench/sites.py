@@ -89,6 +89,21 @@ class Site:
         head = "" if self.head is None else f".{self.head}"
         return f"{self.component}.{self.layer}{head}@{self.role}"
 
+    def check_within(self, model: str, layers: int, heads: int) -> None:
+        """Refuse a site that the model lacks.
+
+        Args:
+            model: its name, for the message.
+            layers, heads: how many layers it has, and heads in each.
+
+        Raises:
+            InputError: names the model's range.
+        """
+        if self.layer >= layers:
+            raise InputError(f"{self} does not exist in {model}: its layers are 0 to {layers - 1}")
+        if self.head is not None and self.head >= heads:
+            raise InputError(f"{self} does not exist in {model}: a layer's heads are 0 to {heads - 1}")
+
     @classmethod
     def parse(cls, text: str) -> Site:
         """Read either form.
@@ -101,7 +116,7 @@ class Site:
         match = _LONG.fullmatch(where) or _SHORT.fullmatch(where)
         if match is None or not re.fullmatch(r"[a-z0-9+]+", role):
             raise InputError(
-                f"{text!r} is not a site: write 'z.9.9@end' or 'blocks.9.attn.hook_z[9]@end' "
+                f"{text!r} is not a site: write 'z.3.1@end' or 'blocks.3.attn.hook_z[1]@end' "
                 "(component, layer, head, role)"
             )
         roles = [role.value for role in Role]
@@ -139,8 +154,8 @@ class HookPoint:
         match = _LONG.fullmatch(text) or _SHORT.fullmatch(text)
         if match is None:
             raise InputError(
-                f"{text!r} is not a hook point: write 'blocks.8.hook_resid_pre', or 'blocks.9.attn.hook_z[9]' for one "
-                "head ('resid_pre.8' and 'z.9.9' for short)"
+                f"{text!r} is not a hook point: write 'blocks.2.hook_resid_pre', or 'blocks.3.attn.hook_z[1]' for one "
+                "head ('resid_pre.2' and 'z.3.1' for short)"
             )
         return cls(**_parts(match))
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ioi_bench import activations
-from ioi_bench.activations import capture_split
+from ioi_bench.activations import capture_split, gradient_split
 from ioi_bench.errors import InputError
-from ioi_bench.lm import LanguageModel
+from ioi_bench.lm import LanguageModel, logit_difference_gradients
 from ioi_bench.sites import Site
-from ioi_bench.task import IOI_V1, TokenBatch, tokenize
+from ioi_bench.task import IOI_V1, TokenBatch, name_tokens, tokenize
 
 SITES = [Site.parse(text) for text in ("z.2.1@end", "k.1.0@io", "resid_post.0@s1+1")]
 PROMPTS = IOI_V1.split("test").prompts[:11]
@@ -149,3 +149,42 @@ def test_what_cannot_be_captured_is_refused(tiny_gpt2: LanguageModel) -> None:
         read(tiny_gpt2, None, batch_size=0)
     with pytest.raises(InputError, match="layers are 0 to 2"):
         read(tiny_gpt2, None, [Site.parse("z.9.9@end")])
+
+
+def test_gradients_are_the_model_s_prompt_by_prompt(tiny_gpt2: LanguageModel) -> None:
+    """In shards of 4; each prompt's difference is that of its own names."""
+    done: list[tuple[int, int]] = []
+    found = gradient_split(tiny_gpt2, IOI_V1, PROMPTS, SITES, progress=lambda *counts: done.append(counts))
+    io, s = (name_tokens([getattr(p, name) for p in PROMPTS], tiny_gpt2.tokenizer) for name in ("io", "s"))
+    for row in (0, 5, 10):
+        batch = tokenize(IOI_V1, PROMPTS[row : row + 1], tiny_gpt2.tokenizer)
+        alone = logit_difference_gradients(tiny_gpt2, batch, io[row : row + 1], s[row : row + 1], SITES)
+        for site in SITES:
+            torch.testing.assert_close(found[site][row : row + 1], alone[site], rtol=1e-3, atol=1e-4)
+    assert done == [(4, 11), (8, 11), (11, 11)]
+
+
+def test_gradients_are_kept_apart_from_activations_and_not_computed_again(
+    tiny_gpt2: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = read(tiny_gpt2, tmp_path)
+    first = gradient_split(tiny_gpt2, IOI_V1, PROMPTS, SITES[:2], cache_dir=tmp_path)
+    asked: list[list[Site]] = []
+
+    def counted(*args: Any) -> dict[Site, Tensor]:
+        asked.append(list(args[4]))
+        return logit_difference_gradients(*args)
+
+    monkeypatch.setattr(activations, "logit_difference_gradients", counted)
+    again = gradient_split(tiny_gpt2, IOI_V1, PROMPTS, SITES, cache_dir=tmp_path)
+    assert asked == [SITES[2:]] * 3
+    assert_same({site: again[site] for site in SITES[:2]}, first)
+    assert_same(read(tiny_gpt2, tmp_path), captured)
+    assert not torch.equal(captured[SITES[0]], first[SITES[0]])
+
+
+def test_gradients_of_nothing_are_refused(tiny_gpt2: LanguageModel) -> None:
+    with pytest.raises(InputError, match="no prompts"):
+        gradient_split(tiny_gpt2, IOI_V1, (), SITES)
+    with pytest.raises(InputError, match="does not exist"):
+        gradient_split(tiny_gpt2, IOI_V1, PROMPTS, [Site.parse("z.9.0@end")])

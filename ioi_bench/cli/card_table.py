@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["print_card", "shown_budget"]
 
+_FIGURE = re.compile(r"-?\d+(?:\.\d+)?")
+_F1 = 0.8
+"""The threshold that tables show."""
 
 _LEGEND = (
     "score: 0 matched random, 1 the skyline; methods without a score are shown only",
     "L0: active features; FVU: variance unexplained; LD rec.: logit difference recovered,",
     "with ? where mean ablation moves it too little to divide by",
+    "explained: share of living features; kept: sufficiency of these, removed: necessity",
 )
 
 
@@ -60,6 +65,9 @@ def print_card(card: Card, console: Console) -> None:
     if len(made.methods) > 1 and any(cell.headline and cell.ranked for cell in card.cells):
         console.print("\nthe methods beside each other: score, accuracy/weight")
         console.print(_by_method(card))
+    if any(found.explained for found in card.cross_sections):
+        console.print(f"\nfeatures explained (F1 ≥ {_F1}), what these do alone, and the codes' best cosines")
+        console.print(_cross_sections(card))
     if card.baselines:
         console.print("\nbaselines, judged as the suite is: IOI score")
         console.print(_baselines(card))
@@ -70,12 +78,33 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for line in _LEGEND:
         console.print(line, style="dim")
+    for reason, cells in _not_ranked(card):
+        console.print(Text(f"not ranked: {reason}: {', '.join(cells)}", style="dim"))
     for cell in card.cells:
-        if cell.headline and not cell.ranked:
-            console.print(Text(f"{cell.name} is not ranked: {cell.reason}", style="dim"))
         if cell.missing_sites:
             missing = f"{len(cell.missing_sites)} of {len(cell.sites)}"
             console.print(Text(f"{cell.name}: {missing} sites have no dictionary and count as random", style="dim"))
+
+
+def _not_ranked(card: Card) -> list[tuple[str, list[str]]]:
+    """Headline cells that do not count, by reason; where reasons differ in figures alone, with the figures' range."""
+    groups: dict[str, list[CardCell]] = {}
+    for cell in card.cells:
+        if cell.headline and not cell.ranked:
+            groups.setdefault(_FIGURE.sub("#", cell.reason), []).append(cell)
+    return [(_one_reason([cell.reason for cell in cells]), [cell.name for cell in cells]) for cells in groups.values()]
+
+
+def _one_reason(reasons: list[str]) -> str:
+    """One sentence for several that differ in figures alone.
+
+    >>> _one_reason(["gains only 0.030 (0.10 needed)", "gains only -0.012 (0.10 needed)"])
+    'gains only -0.012 to 0.030 (0.10 needed)'
+    """
+    columns = zip(*(_FIGURE.findall(reason) for reason in reasons), strict=True)
+    spread = ((min(column, key=float), max(column, key=float)) for column in columns)
+    ranges = iter(low if low == high else f"{low} to {high}" for low, high in spread)
+    return _FIGURE.sub(lambda _: next(ranges), reasons[0])
 
 
 def _headline(card: Card) -> Table:
@@ -143,6 +172,23 @@ def _by_method(card: Card) -> Table:
                 shown = number(score.score.value) if score else ""
                 row.append(f"{shown} {_pair(_edit(cell, method, budget))}".strip())
             table.add_row(cell.name, *row)
+    return table
+
+
+def _cross_sections(card: Card) -> Table:
+    """What the features of each cross-section mean, what those that are explained do, and where they point."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("cross-section", no_wrap=True)
+    attributes = list(card.cross_sections[0].geometry)
+    for heading in ("explained", "kept", "removed", *(f"cos {attribute}" for attribute in attributes)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in card.cross_sections:
+        at = found.at(_F1)
+        cosines = (found.geometry[attribute].codes_to_features for attribute in attributes)
+        table.add_row(found.name, *(number(figure.value) for figure in (at.share, at.kept, at.removed, *cosines)))
     return table
 
 

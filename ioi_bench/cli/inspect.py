@@ -41,7 +41,7 @@ def inspect(
     \b
     Examples:
       ioi-bench inspect reference_saes/ioi-mini/topk
-      ioi-bench inspect my_sae.safetensors --hook blocks.8.hook_resid_pre
+      ioi-bench inspect my_sae.safetensors --hook blocks.2.hook_resid_pre
       ioi-bench inspect hf://org/repo/sub/folder
       ioi-bench inspect my_saes/ --plugin my_sae.py --json
     """
@@ -67,7 +67,7 @@ def inspect(
             f"them one at a time, such as --hook {found.sites[0].point}"
         )
     else:
-        console.print("what is scored depends on the hook: add --hook, such as --hook blocks.8.hook_resid_pre")
+        console.print("what is scored depends on the hook: add --hook, such as --hook blocks.2.hook_resid_pre")
 
 
 def _record(found: Inspection) -> dict[str, Any]:

@@ -59,7 +59,7 @@ Loader = Annotated[
     str | None, typer.Option("--loader", help="Which loader reads it; by default the one that knows it.")
 ]
 Hook = Annotated[
-    str | None, typer.Option("--hook", help="Where it reads, if it does not say: blocks.8.hook_resid_pre.")
+    str | None, typer.Option("--hook", help="Where it reads, if it does not say: blocks.2.hook_resid_pre.")
 ]
 Arch = Annotated[str | None, typer.Option("--arch", help="Its architecture, if it does not say.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For the loader; may be repeated.")]

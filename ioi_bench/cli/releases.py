@@ -65,13 +65,13 @@ def _row(entry: Release) -> dict:
 
 
 def _print_table(shown: list[Release]) -> None:
-    table = _table("release", "hook", "layers", "width", "inputs", "licence")
+    table = _table("release", "hook", "layers", "width", "licence")
     for entry in shown:
         hooks = dict.fromkeys(published.hook.component for published in entry.dictionaries)
         widths = sorted({published.d_sae for published in entry.dictionaries})
-        width = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        width = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]}–{widths[-1]}"
         licence = entry.licence or "not stated"
-        table.add_row(entry.name, ", ".join(hooks), _spread(entry.layers), width, entry.normalisation, licence)
+        table.add_row(entry.name, ",\n".join(hooks), _spread(entry.layers), width, licence)
     out().print(table)
 
 
@@ -91,7 +91,7 @@ def _print_release(entry: Release) -> None:
 def _table(*headings: str) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading == "release")
     return table

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from ioi_bench.editing.base import Edit, EditInputs, apply_rounds, check_budgets
 
 __all__ = ["aware", "best_active", "f1_order"]
 
-_BLOCK_ELEMENTS = 1 << 20
+_BLOCK_ELEMENTS = 1 << 18
+_MINIMA = 4  # up to so many minima, one after another, are faster than a selection
 
 
 @torch.no_grad()
@@ -51,13 +52,24 @@ def best_active(
     step, keep = max(1, _BLOCK_ELEMENTS // d_sae), min(rounds, d_sae)
     present, row = values.unique(return_inverse=True)
     order = f1_order(f1[present])
+    narrow = torch.int16 if d_sae < torch.iinfo(torch.int16).max else torch.int32  # small numbers: fewer bytes to move
+    places = torch.arange(d_sae, dtype=narrow, device=features.device).expand_as(order)
+    rank = torch.empty_like(order, dtype=narrow).scatter_(1, order, places)
     for start in range(0, n_prompts, step):
         part = slice(start, start + step)
-        ranked = order[row[part]]
-        inactive = features[part].gather(1, ranked) == 0
-        # places in the ranking are distinct, so the smallest of them come out in order
-        place = torch.arange(d_sae, device=features.device).masked_fill(inactive, d_sae)
-        place = place.topk(keep, dim=1, largest=False, sorted=True).values
-        picks = ranked.gather(1, place.clamp(max=d_sae - 1))
-        best[part, :keep] = picks.masked_fill_(place == d_sae, -1)
+        place = rank[row[part]].masked_fill_(features[part] == 0, d_sae)
+        first = _smallest(place, keep, d_sae)
+        picks = order[row[part, None], first.clamp(max=d_sae - 1)]
+        best[part, :keep] = picks.masked_fill_(first == d_sae, -1)
     return best
+
+
+def _smallest(place: Int[Tensor, "prompt d_sae"], keep: int, nowhere: int) -> Int64[Tensor, "prompt keep"]:
+    """The ``keep`` smallest places of each prompt in their order; spends ``place``. Places are distinct, or nowhere."""
+    if keep > _MINIMA:
+        return place.topk(keep, dim=1, largest=False, sorted=True).values.long()
+    found = []
+    for _ in range(keep):
+        found.append(least := place.amin(1, keepdim=True))
+        place.masked_fill_(place == least, nowhere)
+    return torch.cat(found, 1).long()

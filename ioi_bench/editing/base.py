@@ -21,10 +21,13 @@ __all__ = [
     "check_budgets",
     "feature_statistics",
     "in_chunks",
+    "statistics_of_sums",
     "widened",
 ]
 
 _CHUNK_ELEMENTS = 1 << 20
+_CACHED_ELEMENTS = 1 << 18  # what stays in a core's cache
+_LEAST_CHUNK = 256  # below that, matrix products are slow
 _STATISTICS_ELEMENTS = 1 << 21
 
 
@@ -84,12 +87,35 @@ def feature_statistics(
         cell = value[row] * features.shape[1] + column
         sums += torch.bincount(cell, part[row, column].double(), minlength=size)
         hits += torch.bincount(cell, minlength=size)
-    sums, hits = (x.view(n_values, -1) for x in (sums, hits))
-    prompts, active = torch.bincount(values, minlength=n_values).double()[:, None], hits.sum(0)
+    prompts = torch.bincount(values, minlength=n_values)
+    return statistics_of_sums(sums.view(n_values, -1), hits.view(n_values, -1), prompts, features.dtype)
+
+
+def statistics_of_sums(
+    sums: Float[Tensor, "value d_sae"],
+    hits: Float[Tensor, "value d_sae"],
+    prompts: Int64[Tensor, " value"],
+    dtype: torch.dtype = torch.float32,
+) -> FeatureStatistics:
+    """Statistics from what was summed by value, in double precision.
+
+    Args:
+        sums: of the features.
+        hits: on how many prompts they were active.
+        prompts: how many prompts have the value.
+        dtype: of the result.
+
+    A feature that is active on one prompt of two, the only one of its value:
+
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> found = statistics_of_sums(torch.cat([3 * one, 0 * one]), torch.cat([one, 0 * one]), torch.tensor([1, 1]))
+    >>> found.f1.T.tolist(), found.conditional_mean.T.tolist(), found.mean.tolist()
+    ([[1.0, 0.0]], [[3.0, 0.0]], [1.5])
+    """
+    total, each, active = prompts.sum(), prompts.double()[:, None], hits.sum(0)
     # F1 = 2·TP / (prompts of the value + prompts where active); both empty means nothing was named: 0
-    f1 = 2 * hits / (prompts + active).clamp(min=1) * (active < len(features))
-    mean = sums.sum(0) / len(features)
-    return FeatureStatistics(*(x.to(features.dtype) for x in (f1, sums / prompts.clamp(min=1), mean)))
+    f1 = 2 * hits / (each + active).clamp(min=1) * (active < total)
+    return FeatureStatistics(*(x.to(dtype) for x in (f1, sums / each.clamp(min=1), sums.sum(0) / total)))
 
 
 @dataclass(frozen=True)
@@ -204,10 +230,14 @@ def check_budgets(budgets: tuple[int, ...]) -> None:
 
 
 def in_chunks(inputs: EditInputs, budgets: tuple[int, ...], chunk: int | None, edit: Callable[[slice], Edit]) -> Edit:
-    """Edit ``chunk`` prompts at a time (default: so many that ``[chunk, d_sae]`` has about a million elements)."""
+    """Edit ``chunk`` prompts at a time.
+
+    By default so many that ``[chunk, d_sae]`` stays in the cache, or 256, and at most about a million elements.
+    """
     if chunk is not None and chunk < 1:
         raise InputError(f"a chunk of {chunk} prompts is not possible: give at least 1, or leave it out")
-    step = chunk or max(1, _CHUNK_ELEMENTS // len(inputs.directions))
+    d_sae = len(inputs.directions)
+    step = chunk or max(1, min(_CHUNK_ELEMENTS // d_sae, max(_LEAST_CHUNK, _CACHED_ELEMENTS // d_sae)))
     parts = [edit(slice(start, start + step)) for start in range(0, len(inputs), step)]
     if len(parts) == 1:
         return parts[0]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from ioi_bench.atomic import write_file
+from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.evaluation.bootstrap import Bootstrap
 from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Faithfulness, Made
 from ioi_bench.evaluation.codes import SiteCodes
+from ioi_bench.evaluation.cross_sections import cross_section_figures
 from ioi_bench.evaluation.figure import write_figures
 from ioi_bench.evaluation.runs import COLUMNS
 from ioi_bench.evaluation.study import Study, Tables
@@ -45,6 +47,7 @@ class Results:
     """All that was found about a suite.
 
     Attributes:
+        mean_codes: the skyline's.
         missing: sites at which the suite has no dictionary.
         frozen_ranking: whether the track had its ranked cells already.
     """
@@ -52,6 +55,7 @@ class Results:
     study: Study
     tables: Tables
     boot: Bootstrap
+    mean_codes: Mapping[Site, SupervisedCodes]
     ranked: Mapping[Cell, RankedCell]
     missing: frozenset[Site]
     frozen_ranking: bool
@@ -72,7 +76,17 @@ def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
             ranked.append(scores)
     headline = {method: headline_score([scores[method] for scores in ranked]) for method in study.null_methods}
     warnings = tuple(_warnings(results, made, cells))
-    return Card(track=circuit.track, made=made, headline=headline, cells=tuple(cells), warnings=warnings)
+    return Card(
+        track=circuit.track,
+        made=made,
+        headline=headline,
+        cells=tuple(cells),
+        cross_sections=tuple(
+            cross_section_figures(name, study.sites[name], study.suite, results.mean_codes, table, results.boot)
+            for name, table in results.tables.faithful.items()
+        ),
+        warnings=warnings,
+    )
 
 
 def _card_cell(

@@ -25,4 +25,10 @@ def baseline_row(baseline: Baseline, card: Card) -> BaselineRow:
         BaselineCell(name=cell.name, edits=cell.edits, scores=cell.scores, faithfulness=cell.faithfulness)
         for cell in card.cells
     )
-    return BaselineRow(name=baseline.name, summary=baseline.summary, headline=card.headline, cells=cells)
+    return BaselineRow(
+        name=baseline.name,
+        summary=baseline.summary,
+        headline=card.headline,
+        cells=cells,
+        cross_sections=card.cross_sections,
+    )

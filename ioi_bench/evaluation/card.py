@@ -7,15 +7,26 @@ ranked cell, say) is ``null`` in JSON and ``None`` here; NaN and infinities neve
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
+from ioi_bench.evaluation.card_records import (
+    CellScore,
+    CrossSectionFigures,
+    Direction,
+    EditFigures,
+    ExplainedFigures,
+    Faithfulness,
+    Figure,
+    GeometryFigures,
+    NullFigures,
+    Record,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,102 +39,23 @@ __all__ = [
     "CardCell",
     "CardWarning",
     "CellScore",
+    "CrossSectionFigures",
+    "Direction",
     "EditFigures",
+    "ExplainedFigures",
     "Faithfulness",
     "Figure",
+    "GeometryFigures",
     "HeadlineScore",
     "Made",
     "NullFigures",
     "card_schema",
 ]
 
-SCHEMA_VERSION: Literal[2] = 2
-Direction = Literal["higher", "lower", "none"]
+SCHEMA_VERSION: Literal[3] = 3
 
 
-def _finite_or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Figure(_Record):
-    """A number with its 95 % interval (bootstrap over prompts, clustered by name pair) and which way is better."""
-
-    value: Number
-    low: Number = None
-    high: Number = None
-    direction: Direction = "none"
-
-
-class EditFigures(_Record):
-    """What one edit did in a cell: a method at a budget, or the skyline (``budget`` 1).
-
-    ``weight_removed`` and ``weight_added`` are the centred form (METHOD §6); ``_paper`` is the paper's.
-    ``value`` is v_k of METHOD §7; it is empty for cells in which the skyline does not beat no-edit at all.
-    """
-
-    method: str
-    budget: int
-    accuracy: Figure
-    accuracy_names: Figure
-    ld_gap: Figure
-    kl: Figure
-    weight_removed: Figure
-    weight_added: Figure
-    weight_removed_paper: Figure
-    weight_added_paper: Figure
-    distance: Figure
-    distance_relative: Figure
-    value: Figure
-    n_removed: float
-    """Mean number of features removed per prompt and site."""
-    n_added: float
-    nan_dropped: int
-    """How many (prompt, site) weights had no value, and were left out of the means."""
-    metrics: dict[str, Figure] = {}
-    """By name, what plugins' metrics say of it."""
-
-
-class NullFigures(_Record):
-    """Matched random dictionaries under one method: per budget means over the seeds."""
-
-    budgets: tuple[int, ...]
-    accuracy: tuple[Number, ...]
-    weight_removed: tuple[Number, ...]
-    seeds: int
-
-
-class CellScore(_Record):
-    """One cell under one method: S, the null's S, and the score that compares them (METHOD §7)."""
-
-    s: Figure
-    s_null: Figure
-    score: Figure
-    null: NullFigures
-
-
-class Faithfulness(_Record):
-    """How well the dictionaries of a cross-section stand for the activations there (METHOD §6)."""
-
-    l0: Figure
-    dead_share: Figure
-    fvu: Figure
-    ld_recovered: Figure
-    ld_recovered_reliable: bool
-    """False where clean and mean-ablated logit differences are too close to divide by."""
-    sufficiency: Figure
-    sufficiency_kl: Figure
-    necessity: Figure
-    necessity_kl: Figure
-
-
-class CardCell(_Record):
+class CardCell(Record):
     """Everything about one cell: a cross-section × the attributes edited there."""
 
     name: str
@@ -150,7 +82,7 @@ class CardCell(_Record):
         raise KeyError((method, budget))
 
 
-class BaselineCell(_Record):
+class BaselineCell(Record):
     """What a baseline reached in a cell."""
 
     name: str
@@ -159,23 +91,24 @@ class BaselineCell(_Record):
     faithfulness: Faithfulness
 
 
-class HeadlineScore(_Record):
+class HeadlineScore(Record):
     """The IOI score of one edit method: the mean over ranked headline cells."""
 
     score: Figure
     n_cells: int
 
 
-class BaselineRow(_Record):
+class BaselineRow(Record):
     """A baseline, judged as the suite is: the same prompts, edits and budgets, with nulls matched to itself."""
 
     name: str
     summary: str
     headline: dict[str, HeadlineScore]
     cells: tuple[BaselineCell, ...]
+    cross_sections: tuple[CrossSectionFigures, ...]
 
 
-class CardWarning(_Record):
+class CardWarning(Record):
     """Something that the reader of a card should know."""
 
     code: Literal[
@@ -191,7 +124,7 @@ class CardWarning(_Record):
     message: str
 
 
-class Made(_Record):
+class Made(Record):
     """What made the card: enough to make it again."""
 
     spec: str
@@ -205,9 +138,9 @@ class Made(_Record):
     source: str | None = None
     """Where the suite was read from, as it was given; empty for one that was made in Python."""
     loader: str | None = None
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field({})
     """What was said of the source on the command line: hook, arch, scale, settings of the loader, preflight."""
-    plugins: dict[str, str] = {}
+    plugins: dict[str, str] = Field({})
     """What took part that is not ioi-bench's own: ``edit method strongest`` → the plugin and where it came from."""
     split: str
     n_prompts: int
@@ -225,15 +158,16 @@ class Made(_Record):
     """Where the time went, in seconds."""
 
 
-class Card(_Record):
+class Card(Record):
     """A score card."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     track: str
     made: Made
     headline: dict[str, HeadlineScore]
     """By edit method; ``exchange`` is the one that ranks."""
     cells: tuple[CardCell, ...]
+    cross_sections: tuple[CrossSectionFigures, ...]
     baselines: tuple[BaselineRow, ...] = ()
     """The rows that were asked for; they do not count in anything else of the card."""
     warnings: tuple[CardWarning, ...] = ()
@@ -243,6 +177,13 @@ class Card(_Record):
         for cell in self.cells:
             if cell.name == name:
                 return cell
+        raise KeyError(name)
+
+    def cross_section(self, name: str) -> CrossSectionFigures:
+        """The figures of a cross-section, such as ``nm-out``; `KeyError` if the card has none of that name."""
+        for found in self.cross_sections:
+            if found.name == name:
+                return found
         raise KeyError(name)
 
     @classmethod
@@ -310,9 +251,12 @@ class Card(_Record):
                     yield {**about, **_row(method, None, metric, figure)}
             for metric, figure in _figures(cell.faithfulness):
                 yield {**about, **_row(None, None, metric, figure)}
+        for found in self.cross_sections:
+            for metric, figure in found.rows():
+                yield {**blank, "cross_section": found.name, **_row(None, None, metric, figure)}
 
 
-def _figures(record: _Record) -> Iterator[tuple[str, Figure]]:
+def _figures(record: Record) -> Iterator[tuple[str, Figure]]:
     yield from ((name, value) for name, value in record if isinstance(value, Figure))
     if isinstance(record, EditFigures):
         yield from ((f"metrics.{name}", value) for name, value in record.metrics.items())

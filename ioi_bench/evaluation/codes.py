@@ -14,7 +14,14 @@ from ioi_bench.dictionaries.nulls import FeatureUse, feature_use
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import AffineDecoder, Dictionary, PerInputOffset, affine_decoder, encode_in_blocks
 from ioi_bench.editing import FeatureStatistics, feature_statistics
-from ioi_bench.evaluation.sparse import SparseStatistics, active_features, kept_features, wide_statistics
+from ioi_bench.evaluation.sparse import (
+    SparseStatistics,
+    active_features,
+    kept_features,
+    wide_explanations,
+    wide_statistics,
+)
+from ioi_bench.metrics import Explanations, activity_counts, explanations
 from ioi_bench.sites import Site
 
 __all__ = ["Encoder", "SiteCodes", "SiteInputs", "Values", "dictionary_codes", "oracle_codes"]
@@ -50,6 +57,7 @@ class SiteCodes:
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
+        explanations: what train says its features mean; empty where nobody asked.
     """
 
     decoder: AffineDecoder
@@ -63,6 +71,7 @@ class SiteCodes:
     norm_ratio: float
     n_features: int
     reads: Site | None = None
+    explanations: Explanations | None = None
 
     def statistics(self, edit: str) -> FeatureStatistics:
         """The statistics against the values of an edit, as edits read them."""
@@ -93,7 +102,13 @@ class SiteInputs:
 
 
 def dictionary_codes(
-    dictionary: Dictionary, shown: SiteInputs, values: Values, n_values: Mapping[str, int], *, rounds: int
+    dictionary: Dictionary,
+    shown: SiteInputs,
+    values: Values,
+    n_values: Mapping[str, int],
+    *,
+    rounds: int,
+    names: Mapping[str, int] | None = None,
 ) -> SiteCodes:
     """Encode the train activations at the site once, and take all statistics from that (METHOD §5).
 
@@ -102,12 +117,13 @@ def dictionary_codes(
         shown: activations.
         values, n_values: the attribute values of the train prompts, by edit.
         rounds: the largest budget: so many features that do nothing stay within an edit's reach.
+        names: how many names ``io`` and ``s`` have, where features are to be explained.
 
     Raises:
         DictionaryError: it breaks its contract: shapes, NaN, a decoder that is not affine.
     """
     if dictionary.d_sae > _WIDE:
-        return _wide_codes(dictionary, shown, values, n_values, rounds)
+        return _wide_codes(dictionary, shown, values, n_values, rounds, names)
     decoder = affine_decoder(dictionary)
     f = encode_in_blocks(dictionary, shown.train)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
@@ -124,16 +140,28 @@ def dictionary_codes(
         norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
         n_features=dictionary.d_sae,
         reads=shown.reads,
+        explanations=None if names is None else _explained(f, values, names),
     )
 
 
+def _explained(f: Float[Tensor, "prompt d_sae"], values: Values, names: Mapping[str, int]) -> Explanations:
+    found = activity_counts(f, values["io"], values["s"], values["pos"], n_io=names["io"], n_s=names["s"])
+    return explanations(found)
+
+
 def _wide_codes(
-    dictionary: Dictionary, shown: SiteInputs, values: Values, n_values: Mapping[str, int], rounds: int
+    dictionary: Dictionary,
+    shown: SiteInputs,
+    values: Values,
+    n_values: Mapping[str, int],
+    rounds: int,
+    names: Mapping[str, int] | None,
 ) -> SiteCodes:
     """The same in bounded memory: active features only."""
     active = active_features(dictionary, shown.train)
     kept = kept_features(dictionary, active, shown.judged, rounds)
     found = wide_statistics(active, kept, values, n_values)
+    explained = None if names is None else wide_explanations(active, kept, lambda f: _explained(f, values, names))
     whole = affine_decoder(dictionary)
     decoder = AffineDecoder(whole.directions[kept], whole.offset)
     del whole, active
@@ -157,6 +185,7 @@ def _wide_codes(
         norm_ratio=_norm_ratio(shown, reconstruct, encode(shown.train[:_WIDE_NORM_PROMPTS])),
         n_features=dictionary.d_sae,
         reads=shown.reads,
+        explanations=explained,
     )
 
 

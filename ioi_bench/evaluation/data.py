@@ -17,9 +17,9 @@ from ioi_bench.dictionaries.supervised import index_labels
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.codes import Values
 from ioi_bench.evaluation.runs import CellBatch
-from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.sites import ATTRIBUTES, Cell, Site
 from ioi_bench.task import Prompt, Split, TaskSpec, TokenBatch, name_tokens, task_spec, tokenize
+from ioi_bench.threads import in_threads
 
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit

@@ -34,7 +34,6 @@ from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.score import NULL_SEEDS
 from ioi_bench.evaluation.study import Study, run_study
-from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
 from ioi_bench.plugins.loading import SQRT_D, Loaded
@@ -42,6 +41,7 @@ from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions
 from ioi_bench.plugins.reporters import write_report
 from ioi_bench.sites import Cell, HookPoint, Site
+from ioi_bench.threads import in_threads
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
@@ -160,7 +160,7 @@ def evaluate(
             )
         with clock("edits and patched runs"):
             tables = run_study(study, batch_size, told)
-        return Results(study, tables, boot, ranked, missing, bool(frozen))
+        return Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
 
     results = judge(placed, tell)
     made = Made(
@@ -277,7 +277,7 @@ def make_study(
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1])
+        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True)
         seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
         nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
         with lock:

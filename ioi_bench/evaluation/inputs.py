@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.cross_site import CrossSite
+from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.evaluation.codes import SiteCodes, SiteInputs, dictionary_codes, oracle_codes
 from ioi_bench.evaluation.data import Capture, SplitData, TrainData, read_split, read_train
@@ -33,6 +34,7 @@ class Inputs:
 
     Attributes:
         cells: headline cells, then further ones.
+        mean_codes: the codes of the headline skyline, by site.
         skylines: oracle codes by kind, ``skyline`` (mean codes) and ``skyline-mse``.
     """
 
@@ -41,6 +43,7 @@ class Inputs:
     cells: tuple[Cell, ...]
     data: SplitData
     train: TrainData
+    mean_codes: Mapping[Site, SupervisedCodes]
     skylines: Mapping[str, Mapping[Site, SiteCodes]]
 
     @cached_property
@@ -52,10 +55,12 @@ class Inputs:
         """All sites of some cells."""
         return tuple(sorted({site for cell in cells for site in self.sites[cell.cross_section]}))
 
-    def codes(self, site: Site, dictionary: Dictionary, cells: Iterable[Cell], rounds: int) -> SiteCodes:
+    def codes(
+        self, site: Site, dictionary: Dictionary, cells: Iterable[Cell], rounds: int, *, explain: bool = False
+    ) -> SiteCodes:
         """A dictionary at a site with its train statistics, for the edits that these cells make there.
 
-        ``rounds`` is the largest budget of these edits.
+        ``rounds`` is the largest budget of these edits; ``explain`` asks also what the features mean.
 
         Raises:
             DictionaryError: it breaks its contract.
@@ -65,7 +70,8 @@ class Inputs:
         source, at_site = reads or site, self.train.activations[site]
         judged = (self.data.base[source], *(self.data.counterfactual[edit][source] for edit in here))
         shown = SiteInputs(self.train.activations[source], at_site, judged, reads)
-        return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds)
+        names = self.train.n_values if explain else None
+        return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds, names=names)
 
     def train_at(self, site: Site) -> Float[Tensor, "prompt d_in"]:
         """Train activations."""
@@ -94,7 +100,7 @@ def gather(
         kinds = {"skyline": kinds["skyline"]}
     skylines = oracle_codes(kinds, read.values, read.n_values)
     data = read_split(capture, circuit, cells, split, sources)
-    return Inputs(capture.model, circuit, cells, data, read, skylines)
+    return Inputs(capture.model, circuit, cells, data, read, kinds["skyline"], skylines)
 
 
 def null_seed(*what: object) -> int:

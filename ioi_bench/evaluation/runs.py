@@ -16,15 +16,12 @@ from ioi_bench.evaluation.codes import SiteCodes, Values
 from ioi_bench.lm.patching import CleanRun, patched_logits
 from ioi_bench.metrics import (
     FeatureWeights,
-    code_statistics,
     divergence,
     edit_accuracy,
     edit_distance,
     edit_weight,
     feature_weights,
-    logit_difference,
     logit_difference_gap,
-    without_reconstruction,
 )
 from ioi_bench.sites import Site
 
@@ -34,13 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "Activations",
     "CellBatch",
     "JudgedRuns",
     "SiteEdits",
     "compare",
+    "distinct",
     "edit_sites",
     "exchange_codes",
-    "faithfulness_runs",
     "judge",
     "unedited",
 ]
@@ -188,7 +186,7 @@ def judge(
     measure: Measure | None = None,
 ) -> JudgedRuns:
     """Run edits and compare each with the truth-patched run; equal edits are run once."""
-    unique, index = _distinct(edits)
+    unique, index = distinct(edits)
     at_once = max(1, _LOGITS_AT_ONCE // truth.numel())
     judged, measured = [], []
     for start in range(0, len(unique), at_once):
@@ -214,7 +212,7 @@ def compare(
     return torch.stack([accuracy.vocabulary, accuracy.names, gap, nats], -1).transpose(0, 1).cpu()
 
 
-def _distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int]]:
+def distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int]]:
     """Edits without repetitions of the one before (a budget past the last active feature changes nothing more)."""
     unique: list[Activations] = []
     index = []
@@ -223,38 +221,3 @@ def _distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int
             unique.append(edit)
         index.append(len(unique) - 1)
     return unique, index
-
-
-FAITHFUL = ("ld_clean", "ld_mean", "ld_sae", "ld_without", "kl_sae", "kl_without")
-"""Columns of `faithfulness_runs`, from patched runs."""
-
-
-@torch.no_grad()
-def faithfulness_runs(
-    model: LanguageModel,
-    clean: CleanRun,
-    clean_logits: Float[Tensor, "prompt vocab"],
-    batch: CellBatch,
-    codes: Mapping[Site, SiteCodes],
-) -> tuple[Float[Tensor, "prompt column"], Float[Tensor, "prompt site part"]]:
-    """Mean ablation, reconstructions, and activations without their reconstructions, all sites together.
-
-    Returns:
-        Columns `FAITHFUL` per prompt; and per prompt and site the number of active features, ``‖a − â‖²``
-        and ``‖a − E[a]‖²``.
-    """
-    mean, sae, without, parts = {}, {}, {}, []
-    for site, a in batch.a_s.items():
-        at = codes[site]
-        x = a if at.reads is None else batch.read_s[site]
-        f = at.encode(x, batch.base)
-        reconstruction = at.reconstruct(x, f)
-        stats = code_statistics(f, reconstruction, a, at.train_mean, at.fires)
-        parts.append(torch.stack([stats.active, stats.residual, stats.variance], -1))
-        mean[site], sae[site] = at.train_mean.expand_as(a), reconstruction
-        without[site] = without_reconstruction(a, reconstruction, at.train_mean)
-    runs = patched_logits(model, clean, [mean, sae, without])
-    names = batch.names.to(runs.device)
-    differences = logit_difference(torch.cat([clean_logits[None], runs]), names[:, 0], names[:, 1])
-    nats = divergence(runs[1:], clean_logits).nats
-    return torch.cat([differences, nats]).T.cpu(), torch.stack(parts, 1)

@@ -21,6 +21,7 @@ __all__ = [
     "SCORED_METHODS",
     "cell_value",
     "edit_value",
+    "gain_reason",
     "null_normalised",
     "ranking_reason",
 ]
@@ -90,6 +91,27 @@ def null_normalised(s: Float[Tensor, "*draw"], s_null: Float[Tensor, "*draw"]) -
     return torch.where(s < s_null, below, above)
 
 
+def gain_reason(gap: float, gap_low: float) -> str:
+    """Why the skyline gains too little over no edit for its accuracy to mean anything; empty if it gains enough.
+
+    The first half of METHOD §7's rule for ranked cells.
+
+    Args:
+        gap: ``acc_sky − acc_no-edit``; NaN is too little.
+        gap_low: lower end of its 95 % interval.
+
+    >>> gain_reason(0.5, 0.4)
+    ''
+    >>> gain_reason(-0.06, -0.12)
+    'the skyline gains only -0.060 over no edit (0.10 needed)'
+    """
+    if not gap >= MIN_GAP:
+        return f"the skyline gains only {gap:.3f} over no edit ({MIN_GAP:.2f} needed)"
+    if not gap_low > MIN_GAP_LOW:
+        return f"the skyline's gain is uncertain: its interval begins at {gap_low:.3f} ({MIN_GAP_LOW:.2f} needed)"
+    return ""
+
+
 def ranking_reason(gap: float, gap_low: float, s_null: float) -> str:
     """Why a cell cannot be ranked; empty if it can (METHOD §7).
 
@@ -103,10 +125,8 @@ def ranking_reason(gap: float, gap_low: float, s_null: float) -> str:
     >>> ranking_reason(0.08, 0.06, 0.1)
     'the skyline gains only 0.080 over no edit (0.10 needed)'
     """
-    if not gap >= MIN_GAP:
-        return f"the skyline gains only {gap:.3f} over no edit ({MIN_GAP:.2f} needed)"
-    if not gap_low > MIN_GAP_LOW:
-        return f"the skyline's gain is uncertain: its interval begins at {gap_low:.3f} ({MIN_GAP_LOW:.2f} needed)"
+    if reason := gain_reason(gap, gap_low):
+        return reason
     if not s_null <= MAX_NULL_S:
         return f"random dictionaries reach S = {s_null:.2f} ({MAX_NULL_S} at most)"
     return ""

@@ -16,7 +16,7 @@ from ioi_bench.evaluation.inputs import gather
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.evaluation.shipped import fit_codes, skyline_suite
 from ioi_bench.evaluation.study import Study, run_study
-from ioi_bench.evaluation.summary import NO_EDIT, cell_draws, edit_figures
+from ioi_bench.evaluation.summary import NO_EDIT, cell_draws, edit_figures, figure
 from ioi_bench.sites import Cell
 
 if TYPE_CHECKING:
@@ -31,11 +31,18 @@ KINDS = {"mean": "skyline", "mse": "skyline-mse"}
 
 @dataclass(frozen=True)
 class SkylineCell:
-    """One cell: accuracy without an edit, and the figures of the supervised edits by kind of codes."""
+    """One cell.
+
+    Attributes:
+        no_edit: accuracy without an edit.
+        gain: how much more accurate the mean codes' edit is than none, prompt by prompt.
+        codes: the figures of the supervised edits by kind of codes.
+    """
 
     cell: Cell
     headline: bool
     no_edit: Figure
+    gain: Figure
     codes: Mapping[str, EditFigures]
 
 
@@ -81,9 +88,11 @@ def skyline(
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
     found = []
     for cell, table in run_study(study, batch_size, tell).cells.items():
-        figures = edit_figures(cell_draws(table, boot), table, len(inputs.sites[cell.cross_section]))
+        draws = cell_draws(table, boot)
+        figures = edit_figures(draws, table, len(inputs.sites[cell.cross_section]))
         codes = {kind: figures[name, 1] for kind, name in KINDS.items()}
-        found.append(SkylineCell(cell, cell in circuit.headline, figures[NO_EDIT].accuracy, codes))
+        no_edit, gain = figures[NO_EDIT].accuracy, figure(draws.gap, "higher")
+        found.append(SkylineCell(cell, cell in circuit.headline, no_edit, gain, codes))
     return tuple(found)
 
 

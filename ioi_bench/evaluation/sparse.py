@@ -8,7 +8,7 @@ by the very function that narrow dictionaries use, and are stored sparse.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ioi_bench.dictionary import Dictionary, encoded_blocks
 from ioi_bench.editing import FeatureStatistics, feature_statistics
+from ioi_bench.metrics import Explanations
 
 __all__ = [
     "ActiveFeatures",
@@ -24,6 +25,7 @@ __all__ = [
     "WideStatistics",
     "active_features",
     "kept_features",
+    "wide_explanations",
     "wide_statistics",
 ]
 
@@ -132,3 +134,13 @@ def wide_statistics(
         for edit, parts in found.items()
     }
     return WideStatistics(train, torch.cat(counts), torch.cat(varies))
+
+
+def wide_explanations(
+    active: ActiveFeatures,
+    kept: Int64[Tensor, " feature"],
+    explain: Callable[[Float[Tensor, "prompt feature"]], Explanations],
+) -> Explanations:
+    """Explanations of the features that are kept, a few at a time."""
+    step = max(1, _CHUNK_ELEMENTS // active.n_prompts)
+    return Explanations.joined([explain(active.of(some)) for some in kept.split(step)])

@@ -16,6 +16,7 @@ from torch import Tensor
 from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.data import Progress, SplitData
+from ioi_bench.evaluation.faithful import faithfulness_runs
 from ioi_bench.evaluation.measures import Measures
 from ioi_bench.evaluation.runs import (
     CellBatch,
@@ -23,14 +24,13 @@ from ioi_bench.evaluation.runs import (
     compare,
     edit_sites,
     exchange_codes,
-    faithfulness_runs,
     judge,
     unedited,
 )
 from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
-from ioi_bench.evaluation.threads import in_threads
 from ioi_bench.lm.patching import CleanRun, clean_run, patched_logits
 from ioi_bench.sites import Cell, Site
+from ioi_bench.threads import in_threads
 
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel

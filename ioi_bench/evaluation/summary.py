@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ioi_bench.evaluation import faithful
 from ioi_bench.evaluation.bootstrap import Bootstrap, interval, intervals
 from ioi_bench.evaluation.card import (
     CellScore,
@@ -20,7 +21,7 @@ from ioi_bench.evaluation.card import (
     NullFigures,
 )
 from ioi_bench.evaluation.codes import SiteCodes
-from ioi_bench.evaluation.runs import COLUMNS, FAITHFUL
+from ioi_bench.evaluation.runs import COLUMNS
 from ioi_bench.evaluation.score import cell_value, edit_value, null_normalised
 from ioi_bench.evaluation.study import CellTable, FaithfulTable, Key
 from ioi_bench.metrics import ld_recovered, necessity, sufficiency
@@ -204,7 +205,7 @@ def headline_score(ranked: Sequence[ScoreDraws]) -> HeadlineScore:
 
 def faithfulness(table: FaithfulTable, codes: Sequence[SiteCodes], boot: Bootstrap) -> Faithfulness:
     """How well reconstructions stand for activations at its sites; L0, dead share and FVU are means over these."""
-    run = dict(zip(FAITHFUL, boot.mean(table.runs).unbind(1), strict=True))
+    run = dict(zip(faithful.COLUMNS, boot.mean(table.runs).unbind(1), strict=True))
     active, residual, variance = boot.mean(table.parts).unbind(-1)
     recovered = ld_recovered(run["ld_sae"], run["ld_mean"], run["ld_clean"])
     dead = sum(site.dead_share for site in codes) / len(codes)

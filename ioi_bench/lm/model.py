@@ -80,12 +80,9 @@ class LanguageModel:
         Raises:
             InputError: the model has no such layer or head.
         """
-        if site.layer >= self.n_layers:
-            raise InputError(f"{site} does not exist in {self.name}: its layers are 0 to {self.n_layers - 1}")
+        site.check_within(self.name, self.n_layers, self.n_heads)
         if site.head is None:
             return self.n_heads * self.d_head if site.component in HEAD_COMPONENTS else self.d_model
-        if site.head >= self.n_heads:
-            raise InputError(f"{site} does not exist in {self.name}: a layer's heads are 0 to {self.n_heads - 1}")
         return self.d_head
 
     def check_batch(self, batch: TokenBatch, roles: Iterable[Role]) -> None:

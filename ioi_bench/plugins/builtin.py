@@ -54,6 +54,7 @@ _MODELS = {
     "ioi-mini": "the small model that ships with ioi-bench",
     "gpt2": "GPT-2 small: the canonical track; needs the weights",
 }
+_LAYERS_AND_HEADS = {"ioi-mini": (5, 4), "gpt2": (12, 12)}
 
 
 @hookimpl
@@ -103,7 +104,7 @@ def ioi_bench_models() -> list[ModelRecord]:
 
     def record(name: str, summary: str) -> ModelRecord:
         load: Callable = partial(load_model, name)
-        return ModelRecord(name, summary, load, partial(load_circuit, name))
+        return ModelRecord(name, summary, load, partial(load_circuit, name), *_LAYERS_AND_HEADS[name])
 
     return [record(name, summary) for name, summary in _MODELS.items()]
 

@@ -8,6 +8,7 @@ from ioi_bench.dictionaries.reading import MODEL_NAMES
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.errors import UnknownNameError
 from ioi_bench.lm.circuit import Circuit, load_circuit, track_for
+from ioi_bench.lm.source import locate, read_config
 from ioi_bench.plugins.loading import claim_source
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions, ModelRecord, Recognised
@@ -65,6 +66,7 @@ def inspect_source(
     Raises:
         SuiteError: no loader knows it, several do, or it cannot be used.
         UnknownNameError: there is no such loader or model.
+        InputError: the model has no such layer or head.
     """
     plugins, options = plugins or Plugins.load(), options or LoadOptions()
     claim = claim_source(source, options, loader, plugins=plugins)
@@ -72,6 +74,10 @@ def inspect_source(
     known = plugins.all(ModelRecord)
     circuit = known[model].circuit() if model in known else load_circuit("gpt2")
     sites = sites_of(claim.recognised, options)
+    layers, heads = _layers_and_heads(model, known.get(model))
+    for site in sites:
+        if layers is not None and heads is not None:
+            site.check_within(model, layers, heads)
     circuit = track_for(sites, circuit, model, track) or circuit
     return Inspection(
         source.origin, claim.loader.name, claim.recognised, sites, model, circuit.track, _covers(sites, circuit)
@@ -98,6 +104,14 @@ def sites_of(recognised: Recognised, options: LoadOptions) -> tuple[Site, ...]:
         return recognised.sites
     hooks = (options.hook,) if options.hook is not None else recognised.hooks
     return tuple(hook.at(role) for hook in hooks for role in Role)
+
+
+def _layers_and_heads(model: str, record: ModelRecord | None) -> tuple[int | None, int | None]:
+    """As the record says, or a directory's configuration (which may leave out what is as in GPT-2 small)."""
+    if record is not None:
+        return record.layers, record.heads
+    config = read_config(locate(model)[1])
+    return config.get("n_layer", 12), config.get("n_head", 12)
 
 
 def _covers(sites: tuple[Site, ...], circuit: Circuit) -> tuple[CellCover, ...]:

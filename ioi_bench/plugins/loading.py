@@ -56,7 +56,7 @@ def load_source(
     if not claim.recognised.hooks and options.hook is None:
         raise InputError(
             f"{source.origin!r} does not say where its dictionary reads: add --hook, such as "
-            "--hook blocks.8.hook_resid_pre, or --hook 'blocks.9.attn.hook_z[9]' for one head"
+            "--hook blocks.2.hook_resid_pre, or --hook 'blocks.3.attn.hook_z[1]' for one head"
         )
     suite = claim.loader.load(source, replace(options, scale=None))
     return Loaded(scaled_by(suite, options.scale), source, claim)
@@ -149,10 +149,15 @@ def _unknown(source: Source, loaders: Mapping[str, Loader], broken: Sequence[Plu
         source.npz_tensors(files[0])
     elif suffix in (".pt", ".pth"):
         source.pt(files[0], lazy=True)
-    formats = "; ".join(f"{name} ({loader.summary})" for name, loader in loaders.items())
-    return (
-        f"no loader knows {source.origin!r}: {_holds(source)}. The loaders are: {formats}. "
-        "A plugin may add one: --plugin FILE.py" + "".join(f". Also, {error}" for error in broken)
+    width = max(map(len, loaders))
+    formats = [f"  {name:<{width}}  {loader.summary}" for name, loader in loaders.items()]
+    return "\n".join(
+        [
+            f"no loader knows {source.origin!r}: {_holds(source)}. The loaders are",
+            *formats,
+            "A plugin may add one: --plugin FILE.py",
+            *(f"Also, {error}" for error in broken),
+        ]
     )
 
 

@@ -223,10 +223,14 @@ class ModelRecord(Record):
     Attributes:
         load: the model, on a device.
         circuit: its circuit.
+        layers, heads: how many layers, and heads in each; where they are given, dictionaries at others are refused
+            before the model is loaded.
     """
 
     load: Callable[[torch.device | str], LanguageModel]
     circuit: Callable[[], Circuit]
+    layers: int | None = None
+    heads: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,24 @@
-"""Training reference SAEs (METHOD §8): all sites of a model in one program."""
+"""Training reference SAEs (METHOD §8): many variants, sites, sparsities and seeds in one program."""
 
 from __future__ import annotations
 
-from ioi_bench.training.config import TrainConfig
-from ioi_bench.training.trainer import EpochReport, train_suite
+from ioi_bench.training.chunk import EpochReport, train_chunk
+from ioi_bench.training.recipe import Recipe, Resampling, Tactics, make_recipe, read_recipe
+from ioi_bench.training.runs import CURVES, Member, Run, create_run
+from ioi_bench.training.trainer import estimate, train_run
 
-__all__ = ["EpochReport", "TrainConfig", "train_suite"]
+__all__ = [
+    "CURVES",
+    "EpochReport",
+    "Member",
+    "Recipe",
+    "Resampling",
+    "Run",
+    "Tactics",
+    "create_run",
+    "estimate",
+    "make_recipe",
+    "read_recipe",
+    "train_chunk",
+    "train_run",
+]

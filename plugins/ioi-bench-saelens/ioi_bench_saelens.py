@@ -117,7 +117,7 @@ def load(source: Source, options: LoadOptions) -> Suite:
     found = _find(source, options)
     if found is None:
         raise SuiteError(f"{source.origin!r} has no {CONFIG} with {WEIGHTS} beside it: it is not in SAELens's format")
-    hook = needed(found.hook, "where it reads", source, "add --hook, such as --hook resid_pre.8 or --hook z.9.9")
+    hook = needed(found.hook, "where it reads", source, "add --hook, such as --hook resid_pre.2 or --hook z.3.1")
     cls = ARCHITECTURES[OURS[found.kind]]
     weights = _folded(source, found)
     settings: dict[str, Any] = {"k": found.config["k"]} if found.kind == "topk" else {}

@@ -1,4 +1,4 @@
-"""`skyline`, `calibrate`, `train` and `model`."""
+"""`skyline`, `train` and `model`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ioi_bench.evaluation.calibrate import SUPERVISED_ACCURACY, CalibrationRow
+from ioi_bench.evaluation.calibrate import SUPERVISED_ACCURACY
 from ioi_bench.lm.circuit import load_circuit
 
 TINY_TRAINING = ["--k", "2", "--d-sae", "8", "--epochs", "2", "--batch-size", "50", "--train-prompts", "100"]
@@ -40,31 +40,6 @@ def test_an_exported_skyline_is_a_suite_that_can_be_scored(cli, tiny_model, tmp_
     assert card["made"]["suite"] == "skyline-encoded"
     assert all(not cell["missing_sites"] for cell in card["cells"])
     assert cli("skyline", "--model", tiny_model, "--export", tmp_path / "sky").exit_code == 2
-
-
-def test_calibrate_fails_on_a_random_model_row_by_row(cli, tiny_model):
-    printed = cli("calibrate", "--model", tiny_model, *SMALL)
-    assert printed.exit_code == 1
-    assert printed.stdout.count("PASS") + printed.stdout.count("FAIL") == 9
-    rows = json.loads(cli("calibrate", "--model", tiny_model, "--json", *SMALL).stdout)
-    assert [row["name"] for row in rows[3:]] == list(SUPERVISED_ACCURACY)
-    assert not any(row["passed"] for row in rows[:3])
-    assert printed.stdout.count("FAIL") == sum(not row["passed"] for row in rows)
-
-
-def test_calibrate_passes_within_the_tolerance_and_only_there(cli, tiny_model, monkeypatch):
-    assert CalibrationRow("x", 0.9, 0.03, 0.925).passed
-    assert not CalibrationRow("x", 0.9, 0.03, 0.935).passed
-    assert not CalibrationRow("x", 0.9, 0.03, float("nan")).passed
-    rows = (CalibrationRow("io@nm-out", 0.96, 0.03, 0.95),)
-    monkeypatch.setattr("ioi_bench.evaluation.calibrate.calibrate", lambda *args, **kwargs: rows)
-    result = cli("calibrate", "--model", tiny_model)
-    assert (result.exit_code, "PASS" in result.stdout) == (0, True)
-
-
-def test_calibrate_is_for_gpt2(cli):
-    result = cli("calibrate", "--model", "ioi-mini")
-    assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_train_writes_one_dictionary_a_site_and_talks_on_stderr(tiny_suite):

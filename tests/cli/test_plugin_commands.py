@@ -9,6 +9,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
+
+from ioi_bench.dictionaries.architectures import Relu
+from ioi_bench.dictionaries.suite import Suite, save_suite
+from ioi_bench.plugins import ModelRecord, Plugins
+from ioi_bench.sites import Site
 
 ROOT = Path(__file__).parents[2]
 TOPK = ROOT / "reference_saes" / "ioi-mini" / "topk"
@@ -202,6 +208,47 @@ def test_inspect_tells_what_a_suite_is_without_model_or_weights(cli, monkeypatch
     assert {"cell": "io@nm-out", "headline": True, "ranked": True, "sites": 2, "covered": 2} in data["cells"]
     other = cli("inspect", TOPK, "--model", "gpt2")
     assert "track          gpt2" in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "site", "says"),
+    [
+        ("ioi-mini", "z.9.1@end", "z.9.1@end does not exist in ioi-mini: its layers are 0 to 4"),
+        ("ioi-mini", "z.3.9@end", "z.3.9@end does not exist in ioi-mini: a layer's heads are 0 to 3"),
+        ("gpt2", "resid_pre.12@end", "resid_pre.12@end does not exist in gpt2: its layers are 0 to 11"),
+    ],
+)
+def test_inspect_refuses_sites_that_the_model_lacks(cli, tmp_path, model, site, says):
+    w = torch.eye(4)
+    sae = Relu(W_enc=w, b_enc=w[0], W_dec=w, b_dec=w[0])
+    save_suite(Suite("s", model, {Site.parse(site): sae}), tmp_path / "suite")
+    result = cli("inspect", tmp_path / "suite")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+def test_inspect_knows_the_size_of_a_model_in_a_directory(cli, tmp_path, tiny_model):
+    w = torch.eye(4)
+    suite = Suite("s", "gpt2", {Site.parse("z.11.11@end"): Relu(W_enc=w, b_enc=w[0], W_dec=w, b_dec=w[0])})
+    save_suite(suite, tmp_path / "suite")
+    assert cli("inspect", tmp_path / "suite", "--model", tiny_model).exit_code == 0
+    smaller = json.loads((tiny_model / "config.json").read_text()) | {"n_head": 6}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(smaller))
+    result = cli("inspect", tmp_path / "suite", "--model", tmp_path / "model")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a layer's heads are 0 to 5" in result.stderr
+
+
+def test_the_sizes_that_the_models_are_listed_with_are_theirs():
+    from transformers import GPT2Config
+
+    from ioi_bench.lm.model import load_model
+
+    sizes = {name: (record.layers, record.heads) for name, record in Plugins.load().all(ModelRecord).items()}
+    mini, small = load_model("ioi-mini"), GPT2Config()
+    assert sizes["ioi-mini"] == (mini.n_layers, mini.n_heads)
+    assert sizes["gpt2"] == (small.n_layer, small.n_head)
 
 
 def test_inspect_refuses_what_nobody_knows(cli, tmp_path):

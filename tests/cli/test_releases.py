@@ -127,6 +127,17 @@ def test_the_command_lists_them(cli):
     assert "pretrained_saes.yaml" not in one.stdout  # [1] is in the file and the docs
 
 
+def test_the_list_fits_a_terminal_of_80_columns_with_no_word_broken(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli("releases").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    several_hooks = sum(len({published.hook.component for published in entry.dictionaries}) - 1 for entry in releases())
+    assert len(lines) == 1 + len(releases()) + several_hooks
+    words = " ".join(lines).replace(",", " ").split()
+    for entry in releases():
+        assert {entry.name, *(published.hook.component for published in entry.dictionaries)} <= set(words)
+
+
 def test_the_command_prints_json(cli):
     rows = json.loads(cli("releases", "--json").stdout)
     assert [row["name"] for row in rows] == [entry.name for entry in releases()]

@@ -7,9 +7,12 @@ from ioi_bench.evaluation.card import (
     CardCell,
     CardWarning,
     CellScore,
+    CrossSectionFigures,
     EditFigures,
+    ExplainedFigures,
     Faithfulness,
     Figure,
+    GeometryFigures,
     HeadlineScore,
     Made,
     NullFigures,
@@ -54,7 +57,23 @@ def some_cell(name: str = "io@nm-out", *, ranked: bool = True) -> CardCell:
     )
 
 
+def some_cross_section(name: str = "nm-out") -> CrossSectionFigures:
+    kinds = {"io": some_figure(0.3, "none"), "io-names": some_figure(0.2, "none")}
+    explained = [
+        ExplainedFigures(threshold=t, share=some_figure(), kinds=kinds, kept=some_figure(0.7), removed=some_figure(0.6))
+        for t in (0.5, 0.8)
+    ]
+    cosines = GeometryFigures(codes_to_features=some_figure(0.9), features_to_codes=some_figure(0.4))
+    return CrossSectionFigures(
+        name=name,
+        sites=("z.3.0@end", "z.3.1@end"),
+        explained=tuple(explained),
+        geometry=dict.fromkeys(("io", "s", "pos"), cosines),
+    )
+
+
 def some_card(*names: str) -> Card:
+    names = names or ("io@nm-out", "pos@si-out")
     made = Made(
         spec="ioi-v1-mini",
         spec_sha256="a",
@@ -82,6 +101,7 @@ def some_card(*names: str) -> Card:
         track="ioi-mini",
         made=made,
         headline={"exchange": HeadlineScore(score=some_figure(0.6), n_cells=1)},
-        cells=tuple(some_cell(name) for name in names or ("io@nm-out", "pos@si-out")),
+        cells=tuple(some_cell(name) for name in names),
+        cross_sections=tuple(some_cross_section(name) for name in dict.fromkeys(name.split("@")[1] for name in names)),
         warnings=(CardWarning(code="dead-features", message="3 of 8 features never fire"),),
     )

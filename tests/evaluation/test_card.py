@@ -46,10 +46,12 @@ def test_the_frame_has_one_row_for_each_figure():
     row = frame.query("cell == 'io@nm-out' and method == 'exchange' and budget == 2 and metric == 'accuracy'")
     assert row["value"].tolist() == [0.6]
     assert frame.query("metric == 'ioi_score'")["value"].tolist() == [0.6]
-    keys = ["cell", "method", "budget", "metric"]
+    assert frame.query("cross_section == 'nm-out' and metric == 'explained@0.8.io'")["value"].tolist() == [0.3]
+    keys = ["cell", "cross_section", "method", "budget", "metric"]
     assert not frame.duplicated(keys).any()
     per_cell = 1 + 5 * 11 + 3 + 8
-    assert len(frame) == 1 + 2 * per_cell
+    per_cross_section = 2 * (1 + 2 + 2) + 3 * 2
+    assert len(frame) == 1 + 2 * per_cell + 2 * per_cross_section
 
 
 def test_cells_and_edits_are_found_by_name():
@@ -61,13 +63,23 @@ def test_cells_and_edits_are_found_by_name():
         card.cell("pos@si-out").edit("exchange", 3)
 
 
+def test_cross_sections_and_thresholds_are_found_by_name():
+    card = some_card()
+    assert card.cross_section("si-out").at(0.8).kept.value == 0.7
+    with pytest.raises(KeyError):
+        card.cross_section("nowhere")
+    with pytest.raises(KeyError):
+        card.cross_section("si-out").at(0.7)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("not json", "cannot be read"),
         ("[]", "schema_version None"),
         ('{"schema_version": 99}', "schema_version 99"),
-        ('{"schema_version": 2, "track": 3}', "not a valid card"),
+        ('{"schema_version": 2}', "schema_version 2, this version of ioi-bench reads 3"),
+        ('{"schema_version": 3, "track": 3}', "not a valid card"),
     ],
 )
 def test_what_is_not_a_card_is_refused(tmp_path, text, says):

@@ -63,6 +63,11 @@ def test_held_sparse_a_dictionary_gets_the_figures_that_it_gets_held_whole(tiny_
     sparse_study, sparse = tables()
     site = sites[0]
     assert len(sparse_study.suite[site].decoder.directions) < 300
+    for site in sites:
+        every, few = whole_study.suite[site].explanations, sparse_study.suite[site].explanations
+        assert every.alive.sum() == few.alive.sum()
+        torch.testing.assert_close(few.f1[:, few.alive], every.f1[:, every.alive], atol=0, rtol=0)
+    site = sites[0]
     assert sparse_study.suite[site].dead_share == pytest.approx(whole_study.suite[site].dead_share)
     for cell, table in whole.cells.items():
         torch.testing.assert_close(sparse.cells[cell].edits, table.edits, atol=2e-4, rtol=1e-3, equal_nan=True)

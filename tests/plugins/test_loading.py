@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite, load_suite, save_suite
 from ioi_bench.dictionary import PerInputOffset
 from ioi_bench.errors import InputError, PluginError, SuiteError, UnknownNameError
+from ioi_bench.lm.model import load_model
 from ioi_bench.plugins import LoadOptions, Plugins
 from ioi_bench.plugins.inspection import inspect_source, model_name
 from ioi_bench.plugins.loading import load_source
@@ -107,8 +109,11 @@ def test_a_refusal_beside_a_claim_is_shown(plugins_with, folder):
 
 def test_none_that_knows_it_lists_what_there_is(plugins_with, folder):
     plugins = plugins_with("loader('one', 'c.txt')")
-    with pytest.raises(SuiteError, match=r"no loader knows .*holds a\.txt, b\.txt\. .*native .*; one .*--plugin"):
+    with pytest.raises(SuiteError, match=r"no loader knows .*holds a\.txt, b\.txt\. ") as caught:
         load_source(open_source(folder), plugins=plugins)
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == ["native", "one"]
+    assert lines[-2:] == ["  one     a test", "A plugin may add one: --plugin FILE.py"]
     with pytest.raises(SuiteError, match=r"is not in the format of the loader 'one': it holds a\.txt"):
         load_source(open_source(folder), None, "one", plugins=plugins)
     with pytest.raises(UnknownNameError, match="unknown loader 'ome': did you mean 'one'"):
@@ -131,14 +136,20 @@ def test_a_loader_that_breaks_does_not_stand_in_the_way_of_others(plugin_file, t
     with pytest.raises(PluginError, match="the loader 'aaa' of the plugin 'mine' failed: ZeroDivisionError"):
         load_source(source, None, "aaa", plugins=plugins)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SuiteError, match=r"the folder is empty\. .*Also, the loader 'aaa' of the plugin 'mine' failed"):
+    with pytest.raises(
+        SuiteError, match=r"(?s)the folder is empty\. .*\nAlso, the loader 'aaa' of the plugin 'mine' failed"
+    ):
         load_source(open_source(tmp_path / "empty"), plugins=plugins)
 
 
 def test_what_the_source_does_not_say_is_asked_for(plugins_with, folder):
     plugins = plugins_with("loader('one', 'a.txt', keys=('shift',))")
-    with pytest.raises(InputError, match="does not say where its dictionary reads: add --hook"):
+    with pytest.raises(InputError, match="does not say where its dictionary reads: add --hook") as caught:
         load_source(open_source(folder), plugins=plugins)
+    mini = load_model("ioi-mini")
+    examples = [HookPoint.parse(text) for text in re.findall(r"--hook '?(blocks[^ ',]+)", str(caught.value))]
+    assert len(examples) == 2
+    assert all(mini.width(example.at(Role.END)) for example in examples), "the default model has them"
     with pytest.raises(UnknownNameError, match="unknown setting of the loader 'one' 'shft': did you mean 'shift'"):
         load_source(open_source(folder), LoadOptions(hook=HOOK, settings={"shft": "1"}), plugins=plugins)
     loaded = load_source(open_source(folder), LoadOptions(hook=HOOK, settings={"shift": "2"}), plugins=plugins)

@@ -7,7 +7,7 @@ from threading import Event, get_ident
 import pytest
 import torch
 
-from ioi_bench.evaluation.threads import in_threads
+from ioi_bench.threads import in_threads
 
 
 @pytest.fixture

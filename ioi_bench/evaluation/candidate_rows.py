@@ -1,0 +1,142 @@
+"""Finished rows of a selection, kept on disk so that work which was cut off goes on."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ioi_bench.atomic import storage_errors, write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ioi_bench.evaluation.finished_run import RunMember
+
+__all__ = ["COLUMNS", "Finished"]
+
+COLUMNS = (
+    "variant",
+    "sparsity",
+    "seed",
+    "site",
+    "epoch",
+    "sha256",
+    "l0",
+    "dead_share",
+    "l2",
+    "fvu",
+    "ld_recovered",
+    "ld_reliable",
+    "problem",
+    "budget",
+    "prompts",
+    "train_prompts",
+    "attribute",
+    "method",
+    "distance",
+    "distance_relative",
+)
+"""Columns of a table of candidates.
+
+What the dictionary is (``sha256``: of its weights), what it is like (``l2``: mean ``‖x − x̂‖²`` in the SAE's units;
+``ld_recovered``: with its reconstructions alone, signed, and whether its denominator is large enough), why it could not
+be judged, on what it was judged, and its mean edit distance for one attribute and method, absolute and as a share of
+the unedited distance.
+"""
+
+_SAVE_SECONDS = 30.0
+_DICTIONARY = ["variant", "sparsity", "seed", "site", "epoch"]
+_ORDER = ["variant", "seed", "site", "sparsity", "epoch"]
+_KEY = b"ioi_bench_candidates"
+
+Identity = tuple[str, float, int, str, int]
+Row = tuple[Any, ...]
+"""Values in the order of `COLUMNS`: a sweep has hundreds of thousands of rows, too many for dictionaries."""
+
+
+class Finished:
+    """Rows by dictionary, and the parquet file that keeps them: named by the hash of what they were made with.
+
+    A file that is damaged or says another hash is not taken up. Safe to use from threads.
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._path = None if folder is None else folder / f"candidates-{key[:16]}.parquet"
+        self._key, self._lock, self._saved, self._unsaved = key, Lock(), time.monotonic(), False
+        self._rows: dict[Identity, list[Row]] = {}
+        if self._path is not None and self._path.is_file():
+            self._read(self._path)
+
+    def has(self, member: RunMember, epoch: int, content: str | None = None) -> bool:
+        """Whether a dictionary is finished; and, where ``content`` is given, has these very weights."""
+        rows = self._rows.get((member.variant, float(member.sparsity), member.seed, str(member.site), epoch))
+        return rows is not None and content in (None, rows[0][COLUMNS.index("sha256")])
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take all rows of some dictionaries; written to disk now and then.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        with self._lock:
+            made: dict[Identity, list[Row]] = {}
+            for row in rows:
+                made.setdefault(_identity(row), []).append(tuple(row[name] for name in COLUMNS))
+            self._rows |= made
+            self._unsaved = True
+            late = time.monotonic() - self._saved > _SAVE_SECONDS
+        if late:
+            self.save()
+
+    def save(self) -> None:
+        """Write the file, whole or not at all, if anything is new.
+
+        Raises:
+            StorageError: no permission, no space.
+        """
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._lock:
+            if self._path is None or not self._unsaved:
+                return
+            columns = zip(*(row for rows in self._rows.values() for row in rows), strict=True)
+            table = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
+            data = io.BytesIO()
+            parquet.write_table(table.replace_schema_metadata({_KEY: self._key.encode()}), data)
+            write_file(self._path, data.getvalue())
+            self._saved, self._unsaved = time.monotonic(), False
+
+    def table(self, wanted: Collection[Identity], methods: Sequence[str]) -> pd.DataFrame:
+        """The rows of these dictionaries, in the order that `candidates_table` states."""
+        import pandas as pd
+
+        table = pd.DataFrame([row for one in wanted for row in self._rows[one]], columns=list(COLUMNS))
+        # attributes stay in the order of the site's cells, which is that of the rows
+        place = table["method"].map({name: i for i, name in enumerate(methods)})
+        rank = table.groupby([*_DICTIONARY, "method"]).cumcount()
+        ordered = table.assign(rank=rank, place=place).sort_values([*_ORDER, "rank", "place"], kind="stable")
+        return ordered.drop(columns=["rank", "place"]).reset_index(drop=True)
+
+    def _read(self, path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            with storage_errors("read", path):
+                data = path.read_bytes()
+            table = parquet.read_table(io.BytesIO(data))
+        except pa.ArrowException:
+            return
+        if (table.schema.metadata or {}).get(_KEY) != self._key.encode() or set(table.column_names) != set(COLUMNS):
+            return
+        for row in table.to_pylist():
+            self._rows.setdefault(_identity(row), []).append(tuple(row[name] for name in COLUMNS))
+
+
+def _identity(row: Mapping[str, Any]) -> Identity:
+    return (row["variant"], row["sparsity"], row["seed"], row["site"], row["epoch"])
