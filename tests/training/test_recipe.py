@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ioi_bench.errors import InputError, UnknownNameError
@@ -87,3 +89,19 @@ def test_no_file_and_no_toml(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff = ")
     with pytest.raises(InputError, match="is no TOML"):
         read_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "reference_saes" / "recipes").glob("*.toml")), ids=str
+)
+def test_shipped_recipes_are_read(path):
+    assert read_recipe(path).model in ("ioi-mini", "gpt2")
+
+
+def test_the_gpt2_recipe_is_methods():
+    recipe = read_recipe(Path(__file__).parents[2] / "reference_saes" / "recipes" / "gpt2.toml")
+    assert recipe.kept == (1, 2, 4, 8, 16, 32, 64, 128, 500, 750, 1000, 1250, 1500, 2000)
+    assert (recipe.resample_after, recipe.resample_warmup, recipe.warmup_epochs) == ((501, 1001), 100, 0)
+    assert recipe.variants["gated"] == (0.5, 1.0, 2.5, 5.0)
+    assert recipe.variants["topk"] == (3, 6, 12, 24)
+    assert (recipe.d_sae, recipe.epochs, recipe.batch_size, recipe.learning_rate) == (512, 2000, 512, 3e-4)
