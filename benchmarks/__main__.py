@@ -3,7 +3,8 @@
 A benchmark is a module of this folder with ``run() -> list[dict]``; each record has ``name``, ``ratio`` and ``goal``
 (the least ratio that is good enough; None where arithmetic sets a bound that the record names), and may have ``unit``
 and more figures. Results go to ``latest.json``, with the
-versions that made them and without a date, so that a rerun on the same machine changes only what changed.
+versions that made them and without a date, so that a rerun on the same machine changes only what changed; where NAMEs
+are given, their records alone are replaced, if the versions are the same.
 """
 
 from __future__ import annotations
@@ -50,6 +51,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def store(results: list[dict[str, Any]]) -> None:
+    """Write the records; those of other benchmarks stay, unless other versions made them."""
+    path, done = HERE / "latest.json", {result["benchmark"] for result in results}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"results": [], "versions": machine()}
+    if before["versions"] != machine() and done != set(modules()):
+        print("latest.json is of other versions and stays as it is: run all benchmarks", file=sys.stderr)
+        return
+    kept = [result for result in before["results"] if result["benchmark"] not in done]
+    ordered = sorted(kept + results, key=lambda result: result["benchmark"])
+    text = json.dumps({"results": ordered, "versions": machine()}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in modules()]
     if unknown:
@@ -59,12 +73,10 @@ def main(names: list[str]) -> int:
     for name in names or modules():
         print(f"{name} …", file=sys.stderr)
         for found in importlib.import_module(f"benchmarks.{name}").run():
-            results.append(record(found))
+            results.append({"benchmark": name, **record(found)})
             last = results[-1]
             print(f"  {last['name']}: {last['ratio']:g}{last['unit']} ({verdict(last)})")
-    if not names:  # a part of the benchmarks does not overwrite the whole
-        text = json.dumps({"results": results, "versions": machine()}, indent=1, ensure_ascii=False)
-        (HERE / "latest.json").write_text(text + "\n", encoding="utf-8")
+    store(results)
     return 0 if all(result["met"] is not False for result in results) else 1
 
 
