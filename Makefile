@@ -8,7 +8,7 @@ REAL := .venv/.real-libraries
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS PIP_USER PIP_TARGET PIP_REQUIRE_VIRTUALENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench
+.PHONY: help setup demo test bench reference
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,16 @@ test: $(STAMP) $(REAL) ## lint, types, the floors, every test, coverage
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --cov=ioi_bench --cov-report=term-missing:skip-covered
+
+# In three steps, each of which goes on where it was stopped. `select` writes to a new folder, which replaces the old one.
+SWEEP := runs/reference
+reference: $(STAMP) ## train, select and score the reference suites anew (about two hours on two cores; says how long first)
+	$(BIN)/ioi-bench train reference_saes/recipes/ioi-mini.toml --out $(SWEEP) --resume
+	rm -rf $(SWEEP)/selected
+	$(BIN)/ioi-bench select $(SWEEP) --prompts 2000 --train-prompts 10000 --half
+	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
+	$(BIN)/ioi-bench study post $(SWEEP)
+	$(BIN)/python reference_saes/manifest.py --cards $(SWEEP)
 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks

@@ -1,9 +1,9 @@
 """Training 55 sites × 4 sparsities together, against the same SAEs one after another by a plain loop.
 
-The plain loop is what one would write: a module with the loss of the paper, autograd, `torch.optim.Adam`, the decoder's
-parallel gradient removed and its rows made unit norm. Both take the same steps on as many threads as torch has, in turn;
-each ratio is of the medians of wall time per SAE and step. ``matmul_share`` is the time that the matrix products of the
-batched program take alone, run the same way, as a share of the whole.
+The plain loop is what one would write: a module with the loss of the paper, autograd, `torch.optim.Adam`, the
+decoder's parallel gradient removed and its rows made unit norm. Both take the same steps on as many threads as torch
+has, in turn; each ratio is of the medians of wall time per SAE and step. ``matmul_share`` is the time that the matrix
+products of the batched program take alone, run the same way, as a share of the whole.
 """
 
 from __future__ import annotations

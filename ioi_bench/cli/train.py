@@ -57,10 +57,8 @@ def train(
         raise InputError(f"{folder} holds a run that was begun: add --resume to go on, or choose another --out")
     with progress() as report:
         run = _prepared(settings, folder, chunk_members, report)
-        seconds = estimate(run, device=device)
-        say(
-            f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {_duration(seconds)} from nothing, as measured here"
-        )
+        took = _duration(estimate(run, device=device))
+        say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {took} from nothing, as measured here")
         if estimate_only:
             return
         train_run(folder, device=device, progress=_teller(report, run))

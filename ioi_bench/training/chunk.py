@@ -3,7 +3,7 @@
 One batch of prompts for each member, one set of products for all, one fused Adam (β .9, .999) over one flat vector; no
 loop over members. Nothing passes between them, and each has initial weights, batch order and resampled inputs from its
 own generators, so that a member trained among others equals the same member trained alone (to rounding). Decoder rows
-have unit norm and their gradient no parallel part, for relu and gated (METHOD §8) and, as Gao et al. do, for the others.
+have unit norm and their gradient no parallel part (METHOD §8; Gao et al. do the same for top-k).
 
 `train_chunk` is a plain function of a folder and a number: it keeps no global state, so that chunks may run in threads,
 in processes or on other machines that see the folder. On one thread of one processor the same run gives the same bytes,
@@ -252,8 +252,8 @@ class _Training:
         if bad:
             some = ", ".join(bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
             raise IoiBenchError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is not finite for {some}; the epochs before are "
-                f"kept. Lower learning_rate ({self.recipe.learning_rate:g}) or λ, and look at the activations there"
+                f"training diverged in epoch {self.epoch + 1}: the loss is not finite for {some}; the epochs before "
+                f"are kept. Lower learning_rate ({self.recipe.learning_rate:g}) or λ, and look at the activations there"
             )
 
     # -- on disk -------------------------------------------------------------------------------------------------------

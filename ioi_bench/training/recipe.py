@@ -201,7 +201,7 @@ def make_recipe(content: Any, what: str) -> Recipe:
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # likely a misspelt name
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
         known = ", ".join(Recipe.model_fields)
         hint = f"; a recipe has: {known}" if first["type"] == "extra_forbidden" else ""

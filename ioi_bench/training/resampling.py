@@ -1,9 +1,9 @@
 """Dead features start again (METHOD §8; Bricken et al. 2023, appendix "Neuron Resampling").
 
 A feature that no prompt of the last epoch activated is dead. Of each member, as many train prompts are drawn as it has
-dead features, with chances ∝ ``(‖x − x̂‖²)²``. The feature's decoder row becomes the unit vector ``v`` of ``x − b_dec``,
-its encoder column ``v`` times 0.2 × the mean norm of alive features' columns, its bias 0, all else what it was at first;
-Adam's moments of all these are 0.
+dead features, with chances ∝ ``(‖x − x̂‖²)²``. The feature's decoder row becomes the unit vector ``v`` along
+``x − b_dec``, its encoder column ``v`` times 0.2 × the mean norm of alive features' columns, its bias 0, all else what
+it was at first; Adam's moments of all these are 0.
 """
 
 from __future__ import annotations

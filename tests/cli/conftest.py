@@ -7,8 +7,10 @@ import torch
 from typer.testing import CliRunner, Result
 
 from ioi_bench.cli.app import app
+from ioi_bench.dictionaries.suite import Suite, save_suite
 from ioi_bench.lm.mini.vocabulary import build_tokenizer
 from ioi_bench.task import IOI_V1_MINI
+from ioi_bench.training import Run
 
 
 def invoke(*args: object) -> Result:
@@ -42,14 +44,41 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_suite(tiny_model, tmp_path_factory):
-    """A suite for it, trained by the command for two epochs; its state of the run is gone."""
-    folder = tmp_path_factory.mktemp("suites") / "tiny-topk"
+def tiny_recipe(tiny_model, tmp_path_factory):
+    """Two epochs of one SAE a site."""
+    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
+    path.write_text(TINY_RECIPE.format(model=tiny_model))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe, tmp_path_factory):
+    """What the command trains by it."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IOI_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        result = invoke("train", "--model", tiny_model, "--out", folder, *TINY_TRAINING)
+        result = invoke("train", tiny_recipe, "--out", folder, "--chunk", 20)
     assert result.exit_code == 0, result.stderr
     return SimpleNamespace(path=folder, stdout=result.stdout, stderr=result.stderr)
 
 
-TINY_TRAINING = ["--k", "2", "--d-sae", "8", "--epochs", "2", "--batch-size", "50", "--train-prompts", "100"]
+@pytest.fixture(scope="session")
+def tiny_suite(tiny_run, tiny_model, tmp_path_factory):
+    """A suite for the model: the run's last checkpoint."""
+    run, folder = Run(tiny_run.path), tmp_path_factory.mktemp("suites") / "tiny-topk"
+    trained = {member.site: run.dictionary(member, 2) for member in run.members}
+    save_suite(Suite("tiny-topk", str(tiny_model), trained, run.provenance["model_sha256"]), folder)
+    return SimpleNamespace(path=folder)
+
+
+TINY_RECIPE = """
+model = "{model}"
+d_sae = 8
+epochs = 2
+batch_size = 50
+train_prompts = 100
+checkpoints = [1]
+
+[variants]
+topk = [2]
+"""

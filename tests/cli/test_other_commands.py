@@ -1,15 +1,12 @@
-"""`skyline`, `train` and `model`."""
+"""`skyline` and `model`."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
-
 from ioi_bench.evaluation.calibrate import SUPERVISED_ACCURACY
 from ioi_bench.lm.circuit import load_circuit
 
-TINY_TRAINING = ["--k", "2", "--d-sae", "8", "--epochs", "2", "--batch-size", "50", "--train-prompts", "100"]
 SMALL = ["--prompts", "20", "--train-prompts", "100"]
 
 
@@ -40,57 +37,6 @@ def test_an_exported_skyline_is_a_suite_that_can_be_scored(cli, tiny_model, tmp_
     assert card["made"]["suite"] == "skyline-encoded"
     assert all(not cell["missing_sites"] for cell in card["cells"])
     assert cli("skyline", "--model", tiny_model, "--export", tmp_path / "sky").exit_code == 2
-
-
-def test_train_writes_one_dictionary_a_site_and_talks_on_stderr(tiny_suite):
-    header = json.loads((tiny_suite.path / "suite.json").read_text())
-    assert set(header["dictionaries"]) == {str(site) for site in load_circuit("gpt2").sites}
-    assert header["metadata"]["training"]["k"] == 2
-    assert tiny_suite.stdout == ""
-    assert "wrote 55 dictionaries" in tiny_suite.stderr
-    assert [path.name for path in tiny_suite.path.parent.iterdir()] == [tiny_suite.path.name]
-
-
-def test_a_stopped_training_goes_on_to_the_same_bytes(cli, tiny_model, tiny_suite, tmp_path, monkeypatch):
-    folder = tmp_path / tiny_suite.path.name
-    command = ("train", "--model", tiny_model, "--out", folder, *TINY_TRAINING)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ioi_bench.cli.train._tell", stop)  # after the first epoch
-        stopped = cli(*command)
-    assert stopped.exit_code == 130
-    assert not folder.exists()
-    again = cli(*command)
-    assert again.exit_code == 2
-    assert "--resume" in again.stderr
-    assert cli(*command, "--resume").exit_code == 0
-    weights = "weights.safetensors"
-    assert (folder / weights).read_bytes() == (tiny_suite.path / weights).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("args", "hint"),
-    [
-        (["--architecture", "topkk", "--k", 3], "did you mean 'topk'"),
-        (["--architecture", "relu"], "lam"),
-        (["--architecture", "topk", "--k", 0], "k is 0"),
-        (["--architecture", "topk", "--k", 3, "--epochs", 0], "epochs"),
-    ],
-)
-def test_bad_settings_are_found_before_the_work(cli, tmp_path, args, hint):
-    result = cli("train", *args, "--out", tmp_path / "suite")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert hint in result.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_train_refuses_a_folder_that_is_taken(cli, tiny_suite):
-    result = cli("train", "--k", 2, "--out", tiny_suite.path)
-    assert result.exit_code == 2
-    assert "exists already" in result.stderr
 
 
 def test_describe_shows_heads_and_cells(cli):
