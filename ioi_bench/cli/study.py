@@ -103,8 +103,11 @@ def post(
     prompts: Annotated[int, typer.Option("--prompts", help="Only the first N test prompts.")] = 1000,
     train_prompts: options.TrainPrompts = None,
     selection_prompts: Annotated[
-        int | None, typer.Option("--selection-prompts", help="Only the first N validation prompts.")
-    ] = None,
+        int, typer.Option("--selection-prompts", help="Of selection: only the first N validation prompts.")
+    ] = 2000,
+    selection_train_prompts: Annotated[
+        int, typer.Option("--selection-train-prompts", help="Of selection: only the first N train prompts.")
+    ] = 10_000,
     model: options.Model = "ioi-mini",
     json: options.Json = False,
 ) -> None:
@@ -132,14 +135,15 @@ def post(
             prompts=prompts,
             train_prompts=train_prompts,
             selection_prompts=selection_prompts,
+            selection_train_prompts=selection_train_prompts,
             cache_dir=cache_folder(),
             announce=say,
             progress=report,
         )
-    settings = {"--prompts": prompts, "--train-prompts": train_prompts, "--selection-prompts": selection_prompts}
-    given = [f"{option} {value}" for option, value in settings.items() if value is not None]
-    given += [f"--model {model}"] if model != "ioi-mini" else []
-    words = ["ioi-bench study post", f"runs/{run.name}", f"--out {folder}", *given]
+    words = ["ioi-bench study post", f"runs/{run.name}", f"--out {folder}", f"--prompts {prompts}"]
+    words += [f"--train-prompts {train_prompts}"] if train_prompts is not None else []
+    words += [f"--selection-prompts {selection_prompts} --selection-train-prompts {selection_train_prompts}"]
+    words += [f"--model {model}"] if model != "ioi-mini" else []
     write_study(study, folder, [*_training_command(found), " ".join(words)])
     for name, reason in study.failed.items():
         say(f"warning: no suite {name}: {reason}", style="yellow")

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from ioi_bench.cli.app import app
+from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.bootstrap import Bootstrap
 from ioi_bench.evaluation.card import Card
@@ -222,7 +223,7 @@ seeds = [0, 1]
 topk = [3]
 gated = [0.3, 1.0]
 """
-SMALL = ["--prompts", "20", "--train-prompts", "300", "--selection-prompts", "12"]
+SMALL = ["--prompts", "20", "--train-prompts", "300", "--selection-prompts", "12", "--selection-train-prompts", "300"]
 
 
 def invoke(*args):
@@ -277,22 +278,22 @@ def cards(folder):
 def test_the_numbers_are_the_cards(made):
     folder, _ = made
     found = cards(folder)
-    # topk and gated: two methods of seed 0, one of seed 1; and top-k at its last epoch
+    # topk and gated: two selections of seed 0, one of seed 1; and top-k at its last epoch
     assert len(found) == 7
     results = json.loads((folder / "out" / "results.json").read_text())
     page = (folder / "out" / "RESULTS.md").read_text()
     for label, name in (("gated", "gated-s0"), ("topk k=3", "topk-k3-s0")):
         for method, word in (("exchange", "agnostic"), ("aware", "aware")):
-            card = found[f"{name}-{method}"]
-            assert card.made.methods == (method,)
+            card = found[name if method == "exchange" else f"{name}-{method}"]
             edits = [
                 card.cell(cell).edit(method, 2).accuracy for cell in dict.fromkeys(r["cell"] for r in results["edits"])
             ]
             row = " | ".join(f"{number(e.value)} [{number(e.low)} {number(e.high)}]" for e in edits)
             assert f"| {label} | {word} | {row} |" in page
-        score = found[f"{name}-exchange"].headline["exchange"].score
-        shown = [r for r in results["scores"] if (r["label"], r["seed"], r["method"]) == (label, 0, "exchange")]
-        assert shown[0]["value"] == score.value
+        score = found[name].headline["exchange"].score
+        wanted = (label, 0, "exchange", "exchange")
+        shown = [r for r in results["scores"] if (r["label"], r["seed"], r["method"], r["selected"]) == wanted]
+        assert [r["value"] for r in shown] == [score.value]
 
 
 def test_differences_are_paired_over_prompts(made):
@@ -300,9 +301,8 @@ def test_differences_are_paired_over_prompts(made):
     results = json.loads((folder / "out" / "results.json").read_text())
     own = {path.name.rpartition("-")[0]: path for path in (folder / "run" / "post").iterdir()}
     outcome = {}
-    for name in ("gated-s0-aware", "gated-s0-exchange"):
+    for method, name in (("aware", "gated-s0-aware"), ("exchange", "gated-s0")):
         frame = pd.read_parquet(own[name] / "prompts.parquet")
-        method = name.rpartition("-")[2]
         frame = frame[(frame["cell"] == "pos@nm-q") & (frame["method"] == method) & (frame["budget"] == 2)]
         outcome[method] = torch.tensor(frame.sort_values("prompt")["accuracy"].to_numpy(dtype=float))
         clusters = [tuple(sorted(pair)) for pair in zip(frame["io"], frame["s"], strict=True)]
@@ -331,7 +331,7 @@ def test_a_second_time_nothing_is_judged_again(made, monkeypatch):
 def test_other_prompts_have_cards_of_their_own(made, monkeypatch):
     folder, _ = made
     judged = []
-    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", lambda self, suite, method: judged.append(suite))
+    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", lambda self, suite, methods: judged.append(suite))
     args = ["study", "post", folder / "run", "--out", folder / "other", *SMALL[2:], "--prompts", "21"]
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert "there is no card" in result.stderr  # nothing was judged, so that there is nothing to show
@@ -357,3 +357,17 @@ def test_inputs_that_are_given_change_nothing_and_must_fit(tmp_path):
     assert given.cross_sections == plain.cross_sections
     with pytest.raises(InputError, match="gather them with the same arguments"):
         evaluate(suite, prompts=11, inputs=inputs, **settings)
+
+
+def test_the_suites_are_those_that_select_writes(made, tmp_path):
+    folder, _ = made
+    invoke(
+        "select", folder / "run", "--out", tmp_path / "selected", "--prompts", "12", "--train-prompts", "300", "--half"
+    )
+    selected = {
+        path.parent.name: load_suite(path.parent).sha256 for path in (tmp_path / "selected").glob("*/suite.json")
+    }
+    assert set(selected) == {"gated-s0", "gated-s1", "topk-k3-s0", "topk-k3-s1"}
+    found = cards(folder)
+    assert {name: found[name].made.suite_sha256 for name in selected} == selected
+    assert all(found[name].made.methods == ("exchange", "aware", "universal") for name in selected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ioi_bench.evaluation.score import SCORED_METHODS
 from ioi_bench.evaluation.selection import FIXED_SPARSITY, suite_name
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Chosen:
         variant: what the trainer calls it.
         sparsity: k, where it is fixed; None where λ is selected site by site.
         seed: of the members.
-        method: the edit method that selected it, and that it is judged by.
+        method: the edit method that selected it, and whose figures the study shows of it.
         last_epoch: nothing was selected but, where there is one, λ.
     """
 
@@ -44,9 +45,14 @@ class Chosen:
 
     @property
     def name(self) -> str:
-        """Of the suite: ``gated-s0-exchange``."""
-        variant = suite_name(self.variant, self.sparsity or 0.0, self.seed)
-        return f"{variant}-{self.method}" + ("-last" if self.last_epoch else "")
+        """Of the suite: what `ioi-bench select` calls it, ``gated-s0``, and what is special, ``gated-s0-aware``."""
+        special = (self.method if self.method != AGNOSTIC else "", "last" if self.last_epoch else "")
+        return "-".join(filter(None, (suite_name(self.variant, self.sparsity or 0.0, self.seed), *special)))
+
+    @property
+    def judged_by(self) -> tuple[str, ...]:
+        """The edit methods on its card: of what `ioi-bench select` writes all that are scored, so that others can use it."""
+        return SCORED_METHODS if self.method == AGNOSTIC and not self.last_epoch else (self.method,)
 
 
 def label(variant: str, sparsity: float | None) -> str:

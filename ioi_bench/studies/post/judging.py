@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ioi_bench.errors import InputError
+from ioi_bench.errors import DictionaryError, InputError
 from ioi_bench.evaluation.card import SCHEMA_VERSION, Card
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.evaluate import evaluate
@@ -79,7 +79,7 @@ class Bench:
         capture = Capture(self.model, 512, self.cache_dir, self.progress)
         return gather(capture, self.circuit, judged, train, mse=False, cells=self.circuit.headline)
 
-    def folder(self, suite: Suite, method: str) -> Path:
+    def folder(self, suite: Suite, methods: Sequence[str]) -> Path:
         """Where a suite's card lies: named by everything that decides it."""
         parts: dict[str, Any] = {
             "suite": suite.sha256,
@@ -87,14 +87,14 @@ class Bench:
             "circuit": self.circuit.sha256,
             "prompts": [self.prompts, self.train_prompts],
             "budgets": BUDGETS,
-            "method": method,
+            "methods": list(methods),
             "schema": SCHEMA_VERSION,
             "version": versions()["ioi-bench"],
         }
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return self.keep / f"{suite.name}-{key[:12]}"
 
-    def judge(self, suite: Suite, method: str) -> None:
+    def judge(self, suite: Suite, methods: Sequence[str]) -> None:
         """Write a suite's card and table of prompts into its folder."""
         evaluate(
             suite,
@@ -103,17 +103,17 @@ class Bench:
             prompts=self.prompts,
             train_prompts=self.train_prompts,
             budgets=BUDGETS,
-            methods=(method,),
+            methods=methods,
             inputs=self.inputs,
             preflight=False,  # they were trained on this model's activations: selection has checked it
-            out=self.folder(suite, method),
+            out=self.folder(suite, methods),
         )
 
 
 def chosen_to_suites(
     run: FinishedRun[MemberT], table: pd.DataFrame, chosen: Sequence[Chosen], bench: Bench
 ) -> tuple[dict[Chosen, Suite], dict[str, str]]:
-    """The suites, and of those that cannot be made, by name, why."""
+    """The suites, as `ioi-bench select --half` writes them; and of those that cannot be made, by name, why."""
     choices = {last: select(table, last_epoch=last) for last in {one.last_epoch for one in chosen}}
     suites: dict[Chosen, Suite] = {}
     failed: dict[str, str] = {}
@@ -128,9 +128,10 @@ def chosen_to_suites(
                 model=bench.model,
                 circuit=bench.circuit,
                 sparsity=one.sparsity,
+                half=True,
                 name=one.name,
             )
-        except InputError as error:
+        except (InputError, DictionaryError) as error:
             failed[one.name] = str(error)
     return suites, failed
 
@@ -146,16 +147,16 @@ def judge_suites(suites: Mapping[Chosen, Suite], bench: Bench, announce: Callabl
     Raises:
         InputError: a card is damaged; `StorageError`: one cannot be written.
     """
-    left = [one for one, suite in suites.items() if not (bench.folder(suite, one.method) / "card.json").is_file()]
+    folders = {one: bench.folder(suite, one.judged_by) for one, suite in suites.items()}
+    left = [one for one, folder in folders.items() if not (folder / "card.json").is_file()]
     announce(f"{len(suites)} suites: {len(suites) - len(left)} have a card, {len(left)} are to be judged")
     if left:
         _ = bench.inputs
     for i, one in enumerate(left):
         started = time.perf_counter()
-        bench.judge(suites[one], one.method)
+        bench.judge(suites[one], one.judged_by)
         took = time.perf_counter() - started
         if i == 0 and len(left) > 1:
             announce(f"{took:.1f} s a suite: about {took * (len(left) - 1) / 60:.1f} min for the rest")
         bench.progress("suites", i + 1, len(left))
-    folders = {one: bench.folder(suite, one.method) for one, suite in suites.items()}
     return tuple(Judged(one, Card.read(folder), folder) for one, folder in folders.items())

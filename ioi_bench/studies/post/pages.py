@@ -128,8 +128,8 @@ def _scores(scores: pd.DataFrame, seed: int) -> Iterator[str]:
     yield "0 is a matched random dictionary, 1 the skyline (METHOD §7). *Spread*: the largest score of a seed less the"
     yield "smallest."
     yield ""
-    agnostic = scores[scores["method"] == AGNOSTIC]
-    aware = scores[scores["method"] == AWARE].set_index("label")
+    agnostic = scores[(scores["method"] == AGNOSTIC) & (scores["selected"] == AGNOSTIC)]
+    aware = scores[(scores["method"] == AWARE) & (scores["selected"] == AWARE)].set_index("label")
     seeds = sorted(agnostic["seed"].unique())
     rows = []
     for label, own in agnostic.groupby("label", sort=False):

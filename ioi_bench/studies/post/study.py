@@ -15,7 +15,7 @@ from ioi_bench.errors import InputError
 from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.evaluation.selection import candidates_table, headline_attributes
 from ioi_bench.studies.post import tables
-from ioi_bench.studies.post.chosen import AGNOSTIC, METHODS, chosen_suites
+from ioi_bench.studies.post.chosen import AGNOSTIC, chosen_suites
 from ioi_bench.studies.post.correlations import mean_correlations, served_rows, site_correlations
 from ioi_bench.studies.post.findings import Finding, find
 from ioi_bench.studies.post.judging import Bench, Judged, chosen_to_suites, judge_suites
@@ -97,6 +97,7 @@ def study_post(
     prompts: int | None = None,
     train_prompts: int | None = None,
     selection_prompts: int | None = None,
+    selection_train_prompts: int | None = None,
     keep: Path | None = None,
     cache_dir: Path | None = None,
     announce: Callable[[str], None] | None = None,
@@ -109,7 +110,7 @@ def study_post(
         model, circuit: what it was trained on.
         prompts: only the first so many of test.
         train_prompts: only the first so many of train, for rankings, means and the skyline.
-        selection_prompts: only the first so many of validation.
+        selection_prompts, selection_train_prompts: only the first so many of validation, and of train, for selection.
         keep: where candidates and cards are kept; by default the run's folders ``selection`` and ``post``.
         cache_dir: where captures are kept.
         announce: told what there is to do.
@@ -123,9 +124,8 @@ def study_post(
         run,
         model,
         circuit,
-        methods=METHODS,
         prompts=selection_prompts,
-        train_prompts=train_prompts,
+        train_prompts=selection_train_prompts,
         cache_dir=cache_dir,
         keep=keep / "selection",
         progress=progress,

@@ -69,13 +69,14 @@ class Outcomes:
 
 
 def score_table(judged: Iterable[Judged]) -> pd.DataFrame:
-    """IOI scores: label, seed, method, value, low, high."""
+    """IOI scores: label, seed, value, low, high; ``method`` of the edits, and by which the suite was ``selected``."""
     import pandas as pd
 
     rows = []
     for one in judged:
-        headline = one.card.headline[one.chosen.method]
-        rows.append({**_about(one.chosen), "n_cells": headline.n_cells, **_figure(headline.score)})
+        for method, headline in one.card.headline.items():
+            about = {**_about(one.chosen), "method": method, "selected": one.chosen.method}
+            rows.append({**about, "n_cells": headline.n_cells, **_figure(headline.score)})
     return pd.DataFrame(rows)
 
 
@@ -87,7 +88,7 @@ def edit_table(judged: Sequence[Judged]) -> pd.DataFrame:
     for one in judged:
         for cell in one.card.cells:
             about = {**_about(one.chosen), "cell": cell.name, "ranked": cell.ranked}
-            rows += [{**about, **_edit(edit)} for edit in cell.edits]
+            rows += [{**about, **_edit(edit)} for edit in cell.edits if edit.method == one.chosen.method]
     return pd.DataFrame(rows)
 
 
