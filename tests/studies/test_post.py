@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import product
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -26,7 +27,9 @@ from ioi_bench.studies.post.correlations import MEASURES, mean_correlations, ser
 from ioi_bench.studies.post.findings import FAILS, HOLDS, UNKNOWN, Evidence, at_least, at_most, find
 from ioi_bench.studies.post.pages import number
 from ioi_bench.studies.post.tables import curve_table
+from ioi_bench.training import read_recipe
 
+ROOT = Path(__file__).parents[2]
 CELLS = ("io@nm-out", "pos@nm-q")
 PAIRS = {
     "skyline": ("accuracy", "gated", "skyline"),
@@ -341,7 +344,7 @@ def test_other_prompts_have_cards_of_their_own(made, monkeypatch):
 
 def test_inputs_that_are_given_change_nothing_and_must_fit(tmp_path):
     model, circuit = load_model("ioi-mini"), load_circuit("ioi-mini")
-    suite = "reference_saes/ioi-mini/topk"
+    suite = min((ROOT / "reference_saes" / "ioi-mini").iterdir())
     inputs = gather(
         Capture(model, 512, None, silent),
         circuit,
@@ -371,3 +374,11 @@ def test_the_suites_are_those_that_select_writes(made, tmp_path):
     found = cards(folder)
     assert {name: found[name].made.suite_sha256 for name in selected} == selected
     assert all(found[name].made.methods == ("exchange", "aware", "universal") for name in selected)
+
+
+def test_the_recipe_for_gpt2_is_the_method():
+    recipe = read_recipe(ROOT / "reference_saes" / "recipes" / "gpt2.toml")
+    assert (recipe.model, recipe.d_sae, recipe.epochs, recipe.learning_rate) == ("gpt2", 512, 2000, 3e-4)
+    assert recipe.kept == (1, 2, 4, 8, 16, 32, 64, 128, 500, 750, 1000, 1250, 1500, 2000)
+    assert recipe.variants["gated"] == (0.5, 1, 2.5, 5)
+    assert recipe.variants["topk"] == (3, 6, 12, 24)

@@ -51,7 +51,7 @@ class Chosen:
 
     @property
     def judged_by(self) -> tuple[str, ...]:
-        """The edit methods on its card: of what `ioi-bench select` writes all that are scored, so that others can use it."""
+        """The edit methods on its card: all that are scored, for what `ioi-bench select` writes; else its own."""
         return SCORED_METHODS if self.method == AGNOSTIC and not self.last_epoch else (self.method,)
 
 
