@@ -27,6 +27,7 @@ __all__ = [
 _MEASURE_COLOURS = ["#0072B2", "#D55E00", "#E69F00", "#8a8a8a"]
 _SHADES = ["#9ecae1", "#4292c6", "#08519c", "#062b5f", "#041a3b", "#000000"]
 _COLUMNS = 3
+_DRAWN_GROUPS = ("relu + gated", "topk", "all")
 _CURVES = {"error": "error, ‖x − x̂‖²", "l0": "L0", "dead": "dead share"}
 
 
@@ -34,7 +35,7 @@ def correlation_chart(correlations: pd.DataFrame) -> alt.Chart:
     """ρ with edit distance at every site, a panel a group of variants."""
     import altair as alt
 
-    frame = correlations.dropna(subset=["value"])
+    frame = correlations[correlations["group"].isin(_DRAWN_GROUPS)].dropna(subset=["value"])
     frame = frame.assign(measure=frame["measure"].map(MEASURES), place=frame["attribute"] + " · " + frame["site"])
     frame = frame.sort_values(["attribute", "site"], kind="stable")
     base = alt.Chart().encode(
@@ -46,7 +47,7 @@ def correlation_chart(correlations: pd.DataFrame) -> alt.Chart:
     )
     panel = alt.layer(
         alt.Chart().mark_rule(color="#8a8a8a", strokeDash=[2, 3]).encode(x=alt.datum(0)),
-        base.mark_rule(opacity=0.6).encode(
+        base.mark_rule(opacity=0.6, clip=True).encode(
             x=alt.X("low:Q", scale=alt.Scale(domain=[-1, 1]), title="Spearman's ρ with edit distance"), x2="high:Q"
         ),
         base.mark_point(filled=True, size=30, opacity=1).encode(x="value:Q"),
@@ -70,12 +71,13 @@ def scatter_chart(rows: pd.DataFrame, site: str) -> alt.Chart:
     panels = []
     for i, (measure, name) in enumerate(MEASURES.items()):
         scale = alt.Scale(type="log") if measure == "l0" else alt.Scale(zero=False)
+        axis = alt.Axis(values=[0.1, 1, 3, 10, 30, 100, 300]) if measure == "l0" else alt.Axis()
         shown = frame[frame["l0"] > 0] if measure == "l0" else frame
         panels.append(
             alt.Chart(shown)
             .mark_point(filled=True, opacity=0.65)
             .encode(
-                x=alt.X(f"{measure}:Q", title=name, scale=scale),
+                x=alt.X(f"{measure}:Q", title=name, scale=scale, axis=axis),
                 y=y if i == 0 else y.title(None),
                 color=alt.Color("variant:N", scale=colours(variants), legend=alt.Legend()),
                 size=alt.Size("epoch:Q", scale=alt.Scale(range=[12, 70]), legend=None),

@@ -56,7 +56,9 @@ def styled(chart: Any) -> Any:
         grid=False, domainColor=_PALE, tickColor=_PALE, titleFontWeight="normal", titleColor=_INK, labelColor=_INK
     )
     chart = chart.configure_header(title=None, labelFontSize=12, labelAnchor="start", labelColor=_INK)
-    return chart.configure_legend(title=None, labelFontSize=11, orient="bottom", direction="horizontal", columns=8)
+    return chart.configure_legend(
+        title=None, labelFontSize=11, orient="bottom", direction="horizontal", columns=8, symbolOpacity=1
+    )
 
 
 def colours(variants: Sequence[str]) -> alt.Scale:
