@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
     from ioi_bench.evaluation.bootstrap import Interval
     from ioi_bench.studies.attention_study import AttentionStudy, HeadFigures
+    from ioi_bench.studies.post.study import PostStudy
+    from ioi_bench.training.runs import Run
 
 __all__ = ["app"]
 
 _TARGET_NAMES = {"difference": "IO − S1", "both": "both keys", "io": "IO", "s1": "S1"}
 _STRONGEST, _PAIRS_SHOWN = 2, 5
 
-app = typer.Typer(name="study", help="Studies beyond the card: attention.", no_args_is_help=True)
+app = typer.Typer(name="study", help="Studies beyond the card: attention, post.", no_args_is_help=True)
 
 
 @app.command()
@@ -90,6 +92,84 @@ def attention(
         _print(study)
     if folder is not None:
         _write(study, folder)
+
+
+@app.command()
+def post(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
+    folder: Annotated[
+        Path, typer.Option("--out", "-o", help="Where RESULTS.md, results.json and figures/ go; they are replaced.")
+    ] = Path("reference_saes"),
+    prompts: Annotated[int, typer.Option("--prompts", help="Only the first N test prompts.")] = 1000,
+    train_prompts: options.TrainPrompts = None,
+    selection_prompts: Annotated[
+        int, typer.Option("--selection-prompts", help="Of selection: only the first N validation prompts.")
+    ] = 2000,
+    selection_train_prompts: Annotated[
+        int, typer.Option("--selection-train-prompts", help="Of selection: only the first N train prompts.")
+    ] = 10_000,
+    model: options.Model = "ioi-mini",
+    json: options.Json = False,
+) -> None:
+    """Redo "SAEs Discover Meaningful Features in the IOI Task" on a training run, and say which findings hold.
+
+    Selects λ and checkpoints on validation, judges every variant on test, and writes tables, figures and, per finding
+    of the post, whether it holds. Candidates and cards are kept in the run's folder: what was cut off goes on.
+
+    \b
+    Examples:
+      ioi-bench study post runs/ioi-mini
+      ioi-bench study post runs/quick --out runs/quick/post --prompts 200 --json
+      ioi-bench study post runs/gpt2 --model gpt2 --out reference_saes/gpt2
+    """
+    from ioi_bench.lm.model import load_model
+    from ioi_bench.studies.post.study import study_post, write_study
+    from ioi_bench.training.runs import Run
+
+    loaded, found = load_model(model), Run(run)
+    with progress() as report:
+        study = study_post(
+            found,
+            loaded,
+            options.circuit_of(loaded),
+            prompts=prompts,
+            train_prompts=train_prompts,
+            selection_prompts=selection_prompts,
+            selection_train_prompts=selection_train_prompts,
+            cache_dir=cache_folder(),
+            announce=say,
+            progress=report,
+        )
+    words = ["ioi-bench study post", f"runs/{run.name}", f"--out {folder}", f"--prompts {prompts}"]
+    words += [f"--train-prompts {train_prompts}"] if train_prompts is not None else []
+    words += [f"--selection-prompts {selection_prompts} --selection-train-prompts {selection_train_prompts}"]
+    words += [f"--model {model}"] if model != "ioi-mini" else []
+    write_study(study, folder, [*_training_command(found), " ".join(words)])
+    for name, reason in study.failed.items():
+        say(f"warning: no suite {name}: {reason}", style="yellow")
+    if json:
+        print_json(study.to_json())
+    else:
+        _print_findings(study)
+    say(f"wrote {folder}/: RESULTS.md, results.json and {folder}/figures/")
+
+
+def _training_command(run: Run) -> list[str]:
+    """What trained the run, where its recipe is one of ours."""
+    from ioi_bench.training import read_recipe
+
+    ours = sorted(Path("reference_saes/recipes").glob("*.toml"))
+    named = [path for path in ours if read_recipe(path).sha256 == run.recipe.sha256]
+    return [f"ioi-bench train {path} --out runs/{run.folder.name}" for path in named[:1]]
+
+
+def _print_findings(study: PostStudy) -> None:
+    table = _table()
+    for heading in ("finding", study.made["model"], "why"):
+        table.add_column(heading)
+    for finding in study.findings:
+        table.add_row(finding.claim, finding.verdict, finding.reason)
+    out().print(table)
 
 
 def _print(study: AttentionStudy) -> None:

@@ -41,6 +41,7 @@ from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions
 from ioi_bench.plugins.reporters import write_report
 from ioi_bench.sites import Cell, HookPoint, Site
+from ioi_bench.task import Split
 from ioi_bench.threads import in_threads
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
@@ -72,6 +73,7 @@ def evaluate(
     preflight: bool = True,
     cross_site: bool = False,
     cache_dir: str | Path | None = None,
+    inputs: Inputs | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Card:
@@ -100,6 +102,8 @@ def evaluate(
         preflight: stop where the dictionaries plainly read inputs of another kind (`ioi_bench.evaluation.preflight`).
         cross_site: judge dictionaries of the stream on the circuit's q, k and v, through the heads' own maps.
         cache_dir: where captures are kept; ``None`` keeps none.
+        inputs: what `gather` found of the same model, circuit and prompts, to judge many suites on: nothing is
+            captured, and only its cells are on the card.
         out: a folder for ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``.
         progress: called as ``progress(what, done, total)``.
 
@@ -135,8 +139,11 @@ def evaluate(
         with clock("preflight"):
             require_readable(run_preflight(suite, model, train, sqrt_d=options.scale == SQRT_D))
     with clock("activations and skyline"):
-        capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
-        inputs = gather(capture, circuit, judged, train, sources=sources)
+        if inputs is None:
+            capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
+            inputs = gather(capture, circuit, judged, train, sources=sources)
+        else:
+            _check_inputs(inputs, model, circuit, judged, train, sources)
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
     with clock("ranking"):
         frozen = circuit.ranked if ranking is None else ranking
@@ -205,6 +212,31 @@ def evaluate(
         for reporter in chosen.reporters:
             write_report(reporter, card, folder)
     return card
+
+
+def _check_inputs(
+    inputs: Inputs,
+    model: LanguageModel,
+    circuit: Circuit,
+    judged: Split,
+    train: Split,
+    sources: Mapping[Site, Site],
+) -> None:
+    """Inputs of other prompts would give a card that says what is not so."""
+    n_train = len(next(iter(inputs.train.activations.values())))
+    same = (
+        inputs.model.sha256 == model.sha256
+        and inputs.circuit.sha256 == circuit.sha256
+        and inputs.data.split.prompts == judged.prompts
+        and n_train == len(train)
+        and dict(inputs.data.sources) == dict(sources)
+    )
+    if not same:
+        raise InputError(
+            f"the inputs were gathered from {len(inputs.data)} prompts and {n_train} train prompts of "
+            f"{inputs.circuit.track!r} with {inputs.model.name!r}, and do not fit what is asked for: {len(judged)} "
+            f"and {len(train)} of {circuit.track!r} with {model.name!r}; gather them with the same arguments"
+        )
 
 
 def _under(name: str, tell: Progress) -> Progress:

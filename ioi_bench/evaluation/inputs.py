@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -86,12 +86,14 @@ def gather(
     *,
     mse: bool = True,
     sources: Mapping[Site, Site] = MappingProxyType({}),
+    cells: Sequence[Cell] | None = None,
 ) -> Inputs:
     """Capture all activations and fit the skylines (METHOD §3).
 
-    ``sources`` says of sites whose dictionaries read elsewhere, where: activations are captured there too.
+    ``sources`` says of sites whose dictionaries read elsewhere, where: activations are captured there too. ``cells``
+    are those that will be judged; by default all of the circuit.
     """
-    cells = tuple(dict.fromkeys((*circuit.headline, *circuit.further)))
+    cells = tuple(dict.fromkeys((*circuit.headline, *circuit.further) if cells is None else cells))
     read = read_train(capture, circuit, cells, train, sources)
     kinds = read_skylines(capture.model, train, set(read.activations)) or fitted_codes(
         fit_codes(train, read.activations)

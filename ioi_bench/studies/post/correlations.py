@@ -1,0 +1,83 @@
+"""Do cheap measures rank dictionaries as edits do? Spearman's ρ, site by site (METHOD §6).
+
+The points of a site are its checkpoints × sparsities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ioi_bench.metrics.rank_correlation import RankCorrelation, SweepPoints, mean_correlation, rank_correlations
+from ioi_bench.studies.post.chosen import AGNOSTIC
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ioi_bench.sites import Site
+
+__all__ = ["MEASURES", "mean_correlations", "served_rows", "site_correlations"]
+
+MEASURES = {"l0": "L0", "ld_recovered": "LD recovered", "ld_recovered_off": "|1 − LD recovered|", "l2_loss": "L2 loss"}
+"""The measures, and what they are called."""
+
+_GROUPS = {"relu": ("relu",), "gated": ("gated",), "relu + gated": ("relu", "gated"), "topk": ("topk",), "all": None}
+"""Dictionaries whose points are taken together; with ``relu + gated`` the post's figures are compared."""
+
+
+def served_rows(table: pd.DataFrame, served: Mapping[Site, str], *, seed: int) -> pd.DataFrame:
+    """The candidates of one seed under ``exchange``, each with the attribute that its site serves."""
+    attribute = table["site"].map({str(site): name for site, name in served.items()})
+    own = table[(table["attribute"] == attribute) & (table["method"] == AGNOSTIC) & (table["seed"] == seed)]
+    return own.reset_index(drop=True)
+
+
+def site_correlations(rows: pd.DataFrame) -> pd.DataFrame:
+    """ρ of every measure with edit distance, by group of variants and site.
+
+    Args:
+        rows: of `served_rows`.
+
+    Returns:
+        Columns group, site, attribute, measure, value, low, high (over dictionaries), n_points.
+    """
+    import pandas as pd
+
+    columns = ["group", "site", "attribute", "measure", "value", "low", "high", "n_points"]
+    return pd.DataFrame(list(_correlations(rows)), columns=columns)
+
+
+def _correlations(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    import torch
+
+    for group, variants in _GROUPS.items():
+        own = rows if variants is None else rows[rows["variant"].isin(variants)]
+        if variants is not None and set(variants) - set(own["variant"]):
+            continue
+        for (site, attribute), some in own.groupby(["site", "attribute"], sort=False):
+            columns = (some[name] for name in ("l0", "ld_recovered", "l2", "distance"))
+            points = SweepPoints(*(torch.tensor(column.to_numpy(dtype=float)) for column in columns))
+            for measure, found in rank_correlations(points).items():
+                yield {
+                    "group": group,
+                    "site": site,
+                    "attribute": attribute,
+                    "measure": measure,
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "n_points": found.n_points,
+                }
+
+
+def mean_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
+    """Means over the sites at which ρ is defined: group, attribute, measure, value, n_sites, n_undefined."""
+    import pandas as pd
+
+    rows = []
+    for key, own in correlations.groupby(["group", "attribute", "measure"], sort=False):
+        sites = [RankCorrelation(r.value, r.low, r.high, r.n_points, 0, 0) for r in own.itertuples()]
+        found = mean_correlation(sites)
+        about = dict(zip(("group", "attribute", "measure"), key, strict=True))
+        rows.append({**about, "value": found.value, "n_sites": found.n_sites, "n_undefined": found.n_undefined})
+    return pd.DataFrame(rows)
