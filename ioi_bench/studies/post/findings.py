@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
+from ioi_bench.studies.post.numbers import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +199,7 @@ def _l0(correlations: pd.DataFrame, attribute: str, post: str) -> Finding:
     if values:
         evidence = (_range("ρ of L0", values),)
         verdict = HOLDS if evidence[0].value >= _STRONG and evidence[0].low > 0 else FAILS
-        reason = f"mean ρ {evidence[0].value:.2f}, at worst {evidence[0].low:.2f}"
+        reason = f"mean ρ {number(evidence[0].value)}, at worst {number(evidence[0].low)}"
     return Finding(
         f"L0 correlates strongly with edit distance ({attribute})",
         f"the post: mean ρ {post} (METHOD §9)",
@@ -216,12 +217,12 @@ def _ld_weaker(correlations: pd.DataFrame, attribute: str, post: str) -> Finding
     if l0 and ld:
         evidence = (_range("ρ of L0", l0), _range("ρ of LD recovered", ld))
         strong, weak = (one.value for one in evidence)
-        verdict = HOLDS if weak < 0 and abs(weak) < abs(strong) else FAILS
-        reason = f"mean ρ {weak:.2f} beside {strong:.2f}"
+        verdict = HOLDS if weak < 0 and -weak < strong else FAILS
+        reason = f"mean ρ {number(weak)} beside {number(strong)}"
     return Finding(
         f"LD recovered correlates less, and negatively ({attribute})",
         f"the post: mean ρ {post} (METHOD §9)",
-        "mean ρ over sites below 0, and smaller in size than that of L0",
+        "mean ρ over sites below 0, that of L0 above 0 and larger in size",
         verdict,
         reason,
         evidence,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
 from ioi_bench.studies.post.correlations import MEASURES
 from ioi_bench.studies.post.findings import FAILS, HOLDS, UNKNOWN, Finding
+from ioi_bench.studies.post.numbers import number, with_interval
 from ioi_bench.studies.post.tables import BUDGET, DIRECTIONS
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from ioi_bench.studies.post.study import PostStudy
 
-__all__ = ["number", "results_page", "with_interval"]
+__all__ = ["results_page"]
+
+_MEASURE_HEADINGS = [name.replace("|", "\\|") for name in MEASURES.values()]
+_EXPLAINED = 0.8
 
 
 def results_page(study: PostStudy, figures: Collection[str], commands: Sequence[str]) -> str:
@@ -36,34 +39,13 @@ def results_page(study: PostStudy, figures: Collection[str], commands: Sequence[
         _accuracy(found["edits"]),
         _weights(found["edits"]),
         _price(found["differences"]),
-        _correlations(found["mean_correlations"], found["correlations"]),
+        _correlations(found["mean_correlations"], found["correlations"], study.candidates),
         _cosines(found["cosines"]),
         _topk(found["differences"], "topk" in figures),
         _meaning(found["meaning"], found["faithful"]),
         _findings(study.findings, study.made["model"]),
     ]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
-
-
-def number(value: float | None) -> str:
-    """Two decimals as papers print them.
-
-    >>> number(0.516), number(-0.04), number(-0.001), number(12.3), number(float("nan"))
-    ('.52', '−.04', '.00', '12.30', '–')
-    """
-    if value is None or math.isnan(value):
-        return "–"
-    text = f"{abs(value):.2f}"
-    minus = "−" if value < 0 and float(text) else ""
-    return minus + (text[1:] if text.startswith("0") else text)
-
-
-def with_interval(row: Any, name: str = "value") -> str:
-    """A figure and its interval: ``.52 [.49 .55]``."""
-    low, high = ("low", "high") if name == "value" else (f"{name}_low", f"{name}_high")
-    if math.isnan(row[name]):
-        return "–"
-    return f"{number(row[name])} [{number(row[low])} {number(row[high])}]"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -83,8 +65,8 @@ def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
     yield from (f"$ {command}" for command in commands)
     yield "```"
     yield ""
-    yield f"Of {len(study.findings)} findings, {verdicts[HOLDS]} hold, {verdicts[FAILS]} do not, and"
-    yield f"{verdicts[UNKNOWN]} cannot be measured here: [the last section](#findings-of-the-post)."
+    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (HOLDS, FAILS, UNKNOWN))
+    yield f"[Findings of the post](#findings-of-the-post), {len(study.findings)} in all, by verdict: {counts}."
     yield ""
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     hashes = [
@@ -196,16 +178,20 @@ def _price(differences: pd.DataFrame) -> Iterator[str]:
 
 
 def _difference_rows(own: pd.DataFrame, heading: str) -> Iterator[str]:
-    cells = list(own["cell"].drop_duplicates())
+    cells, headings = _cell_headings(own)
+    headings = [name.replace("mean (unranked)", "mean") for name in headings]
     rows = ([str(name), *_by_cell(some, cells, "value")] for name, some in own.groupby("name", sort=False))
-    yield from _table([heading, *cells], rows)
+    yield from _table([heading, *headings], rows)
 
 
-def _correlations(means: pd.DataFrame, sites: pd.DataFrame) -> Iterator[str]:
+def _correlations(means: pd.DataFrame, sites: pd.DataFrame, candidates: pd.DataFrame) -> Iterator[str]:
     yield "## 4. Do cheap measures rank SAEs as edits do?"
     yield ""
     yield "Spearman's ρ with edit distance (agnostic, k = 2, validation) over checkpoints × sparsities of a site."
     yield "A good measure of sparsity or error has ρ near 1; LD recovered should have one near −1."
+    reliable = candidates.groupby("site")["ld_reliable"].any()
+    yield f"At {int((~reliable).sum())} of {len(reliable)} sites ablating the site alone hardly moves the logit"
+    yield "difference: LD recovered means little there."
     yield ""
     yield "![Rank correlations](figures/correlations.png)"
     yield "![One name mover](figures/scatter.png)"
@@ -216,7 +202,7 @@ def _correlations(means: pd.DataFrame, sites: pd.DataFrame) -> Iterator[str]:
     for (group, attribute), own in means.groupby(["group", "attribute"], sort=False):
         of = own.set_index("measure")["value"]
         rows.append([str(group), str(attribute), f"{own['n_sites'].max()}", *(number(of[one]) for one in MEASURES)])
-    yield from _table(["SAEs", "attribute", "sites", *MEASURES.values()], rows)
+    yield from _table(["SAEs", "attribute", "sites", *_MEASURE_HEADINGS], rows)
     yield ""
     group = "relu + gated" if "relu + gated" in set(sites["group"]) else "all"
     yield f"Site by site, {group}; brackets: 95 % over SAEs, taken for exchangeable:"
@@ -225,7 +211,7 @@ def _correlations(means: pd.DataFrame, sites: pd.DataFrame) -> Iterator[str]:
     for (site, attribute), own in sites[sites["group"] == group].groupby(["site", "attribute"], sort=False):
         of_measure = own.set_index("measure")
         rows.append([str(site), str(attribute), *(with_interval(of_measure.loc[one]) for one in MEASURES)])
-    yield from _table(["site", "attribute", *MEASURES.values()], rows)
+    yield from _table(["site", "attribute", *_MEASURE_HEADINGS], rows)
 
 
 def _cosines(cosines: pd.DataFrame) -> Iterator[str]:
@@ -273,13 +259,15 @@ def _meaning(meaning: pd.DataFrame, faithful: pd.DataFrame) -> Iterator[str]:
     for label, own in meaning.groupby("label", sort=False):
         rows.append([str(label), *(number(own[own["threshold"] == t]["share"].mean()) for t in thresholds)])
     yield from _table(["variant", *(f"F1 ≥ {number(t)}" for t in thresholds)], rows)
-    at = 0.8
+    yield ""
+    yield f"*Kept*: logit difference with nothing but the features explained at {number(_EXPLAINED)}, as a share of"
+    yield "the clean one. *Removed*: loss of it without them, as a share of mean ablation's. Sufficiency and necessity:"
+    yield "the same with the whole reconstruction (METHOD §6)."
     for section in meaning["cross_section"].drop_duplicates():
         yield ""
-        yield f"`{section}`. *Kept*: logit difference with nothing but the features explained at {number(at)}, as a"
-        yield "share of the clean one. *Removed*: loss of it without them, as a share of mean ablation's."
+        yield f"`{section}`:"
         yield ""
-        kept = meaning[(meaning["cross_section"] == section) & (meaning["threshold"] == at)].set_index("label")
+        kept = meaning[(meaning["cross_section"] == section) & (meaning["threshold"] == _EXPLAINED)].set_index("label")
         own = faithful[faithful["cross_section"] == section].set_index("label")
         rows = [
             [
