@@ -100,13 +100,12 @@ def _print(study: AblationStudy) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("", "removed"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("exchange", "difference", "aware", "difference", "‖x−x̂‖²", "L0", "dead"):
+    table.add_column("removed", no_wrap=True)
+    for heading in ("exchange", "difference", "aware", "difference", "error", "L0", "dead"):
         table.add_column(heading, justify="right", no_wrap=True)
     for variant in study.variants:
-        for index, row in enumerate(study.rows(variant)):
-            table.add_row("" if index else variant, *_cells(row))
+        for row in study.rows(variant):
+            table.add_row(*_cells(row))
     console = out()
     console.print(
         f"{study.model}: relative edit distance on {study.n_prompts:,} validation prompts, of what is selected. "
@@ -114,19 +113,21 @@ def _print(study: AblationStudy) -> None:
     )
     console.print(table)
     console.print(
-        "\nIn brackets: 95 % intervals by bootstrap over sites. * excludes 0; without a star, the interval includes 0 "
-        "and nothing is shown. =: the same weights as the full recipe's."
+        "\nIn brackets: 95 % intervals by bootstrap over sites. * excludes 0; without a star the interval includes 0, "
+        "and nothing is shown. Error, L0 and dead features are of the last checkpoint."
     )
 
 
 def _cells(row: AblationRow) -> list[str]:
     from ioi_bench.studies.ablation import FULL, reading
+    from ioi_bench.studies.ablation_study import METHODS
 
-    cells = ["nothing" if row.tactic == FULL else row.tactic + (" =" if row.same_weights else "")]
-    for method in ("exchange", "aware"):
+    cells = [f"{row.variant}: nothing" if row.tactic == FULL else f"  {row.tactic}"]
+    for method in METHODS:
         found = row.effects[method]
         one, star = found.difference, "*" if reading(found.difference) in ("helps", "harms") else " "
         text = f"{number(one.value, 3)} [{number(one.low, 3)} {number(one.high, 3)}]{star}"
+        text = "same weights " if row.unmeasured else text
         cells += [number(found.removed, 3), "" if row.tactic == FULL else text]
     last = row.final
     return [*cells, f"{last.error:.3g}", number(last.l0, 1), f"{last.dead:.0%}"]

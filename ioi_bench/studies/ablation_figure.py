@@ -77,7 +77,7 @@ def _frame(study: AblationStudy) -> pd.DataFrame:
 
     rows = []
     for row in study.removed:
-        if row.same_weights and row.tactic != "dense_checkpoints":
+        if row.unmeasured:
             continue
         for method, found in row.effects.items():
             one = found.difference

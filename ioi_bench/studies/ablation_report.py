@@ -90,9 +90,8 @@ def _findings(study: AblationStudy) -> Iterable[str]:
     """A line a tactic: what each variant's intervals say, method by method."""
     for tactic in TACTICS:
         rows = [row for row in study.removed if row.tactic == tactic]
-        same = rows[0].same_weights
-        if same and tactic != "dense_checkpoints":
-            yield f"**{tactic}**: not measured: {same}."
+        if rows[0].unmeasured:
+            yield f"**{tactic}**: not measured: {rows[0].same_weights}."
             continue
         parts = []
         for method in METHODS:
@@ -119,6 +118,6 @@ def _table(rows: Sequence[AblationRow]) -> Iterable[str]:
 def _compared(row: AblationRow, difference: Interval) -> tuple[str, str]:
     if row.tactic == FULL:
         return "", ""
-    if row.same_weights and row.tactic != "dense_checkpoints":
+    if row.unmeasured:
         return "", "same weights"
     return difference_text(difference), reading(difference)

@@ -50,6 +50,11 @@ class AblationRow:
     effects: Mapping[str, Effect]
     final: Final
 
+    @property
+    def unmeasured(self) -> bool:
+        """Nothing could differ: the same weights, and as many checkpoints to select among."""
+        return bool(self.same_weights) and self.tactic != "dense_checkpoints"
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         effects = {
