@@ -20,11 +20,10 @@ _COLOURS = {"exchange": "#0072B2", "aware": "#009E73"}
 _INK, _PALE = "#333333", "#6b6b6b"
 _FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 _WIDTH, _ROW = 210, 30
-_SHOWN, _NOT_SHOWN = "excludes 0", "includes 0"
 
 
 def ablation_chart(study: AblationStudy) -> alt.HConcatChart:
-    """As an Altair chart. Filled points: the interval excludes 0. Tactics that were not measured have no point."""
+    """As an Altair chart. Hollow points: the interval includes 0. Tactics that were not measured have no point."""
     import altair as alt
 
     frame = _frame(study)
@@ -59,17 +58,14 @@ def _panel(frame: pd.DataFrame, variant: str, *, first: bool) -> alt.LayerChart:
             "method:N", title="edit method", scale=alt.Scale(domain=list(METHODS), range=[_COLOURS[m] for m in METHODS])
         ),
     )
-    axis = alt.Axis(format="+.2~f", tickCount=5, grid=False)
+    axis = alt.Axis(labelExpr="datum.value == 0 ? '0' : format(datum.value, '+.2~f')", tickCount=5, grid=False)
     bars = base.mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q", title="without − with", axis=axis), x2="high:Q")
-    fill = alt.Scale(domain=[_SHOWN, _NOT_SHOWN], range=[1.0, 0.0])
-    points = base.mark_point(size=55, strokeWidth=1.6, opacity=1).encode(
-        x="difference:Q",
-        fill=alt.Fill("method:N", legend=None, scale=alt.Scale(domain=list(METHODS), range=[*_COLOURS.values()])),
-        fillOpacity=alt.FillOpacity("interval:N", title="95 % interval", scale=fill),
-    )
+    points = base.encode(x="difference:Q")
+    hollow = points.mark_point(size=55, strokeWidth=1.6, opacity=1, fill="white")
+    filled = points.transform_filter(alt.datum.shown).mark_point(size=55, filled=True, opacity=1)
     zero = alt.Chart().mark_rule(color=_PALE, strokeWidth=1).encode(x=alt.datum(0))
     title = alt.Title(variant, anchor="start", fontSize=13, color=_INK, offset=6)
-    return (zero + bars + points).properties(width=_WIDTH, height=_ROW * len(TACTICS), title=title)
+    return (zero + bars + hollow + filled).properties(width=_WIDTH, height=_ROW * len(TACTICS), title=title)
 
 
 def _frame(study: AblationStudy) -> pd.DataFrame:
@@ -81,9 +77,9 @@ def _frame(study: AblationStudy) -> pd.DataFrame:
             continue
         for method, found in row.effects.items():
             one = found.difference
-            shown = _SHOWN if reading(one) in ("helps", "harms") else _NOT_SHOWN
+            shown = reading(one) in ("helps", "harms")
             rows.append((row.variant, row.tactic, method, one.value, one.low, one.high, shown))
-    return pd.DataFrame(rows, columns=["variant", "tactic", "method", "difference", "low", "high", "interval"])
+    return pd.DataFrame(rows, columns=["variant", "tactic", "method", "difference", "low", "high", "shown"])
 
 
 def _title(study: AblationStudy) -> dict[str, Any]:
@@ -94,7 +90,7 @@ def _title(study: AblationStudy) -> dict[str, Any]:
             "Edit distance of the selected dictionaries, as a share of the unedited distance: the recipe without the "
             "tactic minus the recipe.",
             f"Right of 0 the tactic helps. Lines: 95 % intervals by bootstrap over {sites} sites; seeds "
-            f"({len(study.recipe.seeds)}) and attributes stay with their site.",
+            f"({len(study.recipe.seeds)}) and attributes stay with their site. Hollow: the interval includes 0.",
         ],
         "anchor": "start",
         "fontSize": 16,

@@ -278,23 +278,18 @@ def test_what_trains_the_same_weights(changes, same):
 
 
 def test_without_resampling_more_features_are_dead(tmp_path):
-    """On inputs of which most random features see nothing, so that they die."""
+    """Six directions, 48 features, and a penalty that kills most of these."""
     g = torch.Generator().manual_seed(0)
     site = Site.parse("z.4.0@end")
     rows = torch.nn.functional.normalize(torch.randn(6, 16, generator=g), dim=1)
-    x = (torch.rand(600, 6, generator=g) > 0.7).float() @ rows + 0.02 * torch.randn(600, 16, generator=g)
-    recipe = Recipe(
-        variants={"topk": (2,)},
-        d_sae=128,
-        epochs=40,
-        batch_size=100,
-        learning_rate=3e-3,
-        resampling={"after": (10, 20), "warmup": 2},
-    )
+    x = (torch.rand(300, 6, generator=g) > 0.7).float() @ rows + 0.02 * torch.randn(300, 16, generator=g)
+    settings = {"d_sae": 48, "epochs": 24, "batch_size": 50, "learning_rate": 1e-2}
+    resampling = {"after": (10, 18), "warmup": 1}
+    recipes = recipes_to_train(Recipe(variants={"relu": (5.0,)}, resampling=resampling, **settings))
     inputs, dead = TrainInputs({site: x}, None, {}), {}
     for name in ("full", "resample"):
-        run = train_run(inputs.plan(tmp_path / name, recipes_to_train(recipe)[name]).folder)
-        f = run.dictionary(run.members[0], 40).encode(x)
+        run = train_run(inputs.plan(tmp_path / name, recipes[name]).folder)
+        f = run.dictionary(run.members[0], 24).encode(x)
         dead[name] = float((f == 0).all(0).float().mean())
     assert dead["resample"] > dead["full"] + 0.2
 
