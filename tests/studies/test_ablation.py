@@ -188,10 +188,14 @@ def test_it_is_written_down(studied, tmp_path):
     for tactic in TACTICS:
         assert f"**{tactic}**" in page
         assert page.count(f"| {tactic} |") == 2
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(lines) == 2 * (2 + len(TACTICS))  # heads, the full recipe and tactics, of two variants
     for row in study.removed:
-        for found in row.effects.values():
-            if found.difference.low <= 0 <= found.difference.high and not row.same_weights:
-                assert reading(found.difference) == "interval includes 0"
+        line = lines[2 + TACTICS.index(row.tactic) + len(lines) // 2 * study.variants.index(row.variant)]
+        assert line.startswith(f"| {row.tactic} |")
+        straddling = [f.difference.low < 0 < f.difference.high for f in row.effects.values()]
+        assert line.count("interval includes 0") >= sum(straddling)
+        assert line.count("helps") == sum(found.difference.low > 0 for found in row.effects.values())
     write_ablation_figure(study, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     drawn = ablation_chart(study).to_dict()
