@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ioi_bench.evaluation.card import Figure
 
-__all__ = ["Report", "cache_folder", "err", "figure", "number", "out", "print_json", "progress", "say"]
+__all__ = ["Report", "cache_folder", "duration", "err", "figure", "number", "out", "print_json", "progress", "say"]
 
 
 class Report(Protocol):
@@ -89,6 +89,18 @@ def figure(value: Figure, digits: int = 2) -> str:
     if value.value is None or value.low is None or value.high is None:
         return text
     return f"{text} [{number(value.low, digits)} {number(value.high, digits)}]"
+
+
+def duration(seconds: float) -> str:
+    """As people say it.
+
+    >>> duration(42), duration(600), duration(7260)
+    ('about 42 s', 'about 10 min', 'about 2 h 1 min')
+    """
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ioi_bench.cli import options
+from ioi_bench.cli.ablation import ablation
 from ioi_bench.cli.console import cache_folder, number, out, print_json, progress, say
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ __all__ = ["app"]
 _TARGET_NAMES = {"difference": "IO − S1", "both": "both keys", "io": "IO", "s1": "S1"}
 _STRONGEST, _PAIRS_SHOWN = 2, 5
 
-app = typer.Typer(name="study", help="Studies beyond the card: attention, post.", no_args_is_help=True)
+app = typer.Typer(name="study", help="Studies beyond the card: attention, ablation, post.", no_args_is_help=True)
+app.command()(ablation)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import cache_folder, progress, say
+from ioi_bench.cli.console import cache_folder, duration, progress, say
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train(
         raise InputError(f"{folder} holds a run that was begun: add --resume to go on, or choose another --out")
     with progress() as report:
         run = _prepared(settings, folder, chunk_members, report)
-        took = _duration(estimate(run, device=device))
+        took = duration(estimate(run, device=device))
         say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {took} from nothing, as measured here")
         if estimate_only:
             return
@@ -67,45 +67,12 @@ def train(
 
 def _prepared(recipe: Recipe, folder: Path, chunk_members: int, report: Report) -> Run:
     """Capture what is to be learnt, and write it down as a run."""
-    from ioi_bench.activations import capture_split, gradient_split
     from ioi_bench.lm.model import load_model
-    from ioi_bench.task import task_spec
-    from ioi_bench.training import create_run
-    from ioi_bench.training.programs import program
+    from ioi_bench.training.inputs import capture_inputs
 
     model = load_model(recipe.model)
-    circuit = options.circuit_of(model)
-    split = task_spec(circuit.task).split("train")
-    split = split if recipe.train_prompts is None else split.head(recipe.train_prompts)
-    activations = capture_split(
-        model,
-        split.spec,
-        split.prompts,
-        circuit.sites,
-        batch_size=512,
-        cache_dir=cache_folder(),
-        progress=lambda done, total: report("train activations", done, total),
-    )
-    gradients = None
-    if any(program(name).needs_gradient for name in recipe.variants):
-        gradients = gradient_split(
-            model,
-            split.spec,
-            split.prompts,
-            circuit.sites,
-            cache_dir=cache_folder(),
-            progress=lambda done, total: report("gradients of the logit difference", done, total),
-        )
-    provenance = {
-        "model": model.name,
-        "model_sha256": model.sha256,
-        "task": split.spec.name,
-        "spec_sha256": split.spec.sha256,
-        "train_prompts": len(split),
-    }
-    return create_run(
-        folder, recipe, activations, gradients=gradients, provenance=provenance, chunk_members=chunk_members
-    )
+    inputs = capture_inputs(recipe, model, options.circuit_of(model), cache_dir=cache_folder(), progress=report)
+    return inputs.plan(folder, recipe, chunk_members=chunk_members)
 
 
 def _teller(report: Report, run: Run) -> Callable[[EpochReport], None]:
@@ -119,15 +86,3 @@ def _teller(report: Report, run: Run) -> Callable[[EpochReport], None]:
         report("epochs of SAEs", sum(done.values()), run.recipe.epochs * len(run.members), detail)
 
     return tell
-
-
-def _duration(seconds: float) -> str:
-    """As people say it.
-
-    >>> _duration(42), _duration(600), _duration(7260)
-    ('about 42 s', 'about 10 min', 'about 2 h 1 min')
-    """
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ioi_bench.training.chunk import EpochReport, train_chunk
+from ioi_bench.training.inputs import TrainInputs, capture_inputs
 from ioi_bench.training.recipe import Recipe, Resampling, Tactics, make_recipe, read_recipe
 from ioi_bench.training.runs import CURVES, Member, Run, create_run
 from ioi_bench.training.trainer import estimate, train_run
@@ -15,6 +16,8 @@ __all__ = [
     "Resampling",
     "Run",
     "Tactics",
+    "TrainInputs",
+    "capture_inputs",
     "create_run",
     "estimate",
     "make_recipe",
