@@ -77,7 +77,7 @@ def mean_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, own in correlations.groupby(["group", "attribute", "measure"], sort=False):
         figures = own[["value", "low", "high", "n_points"]].to_dict("records")
-        sites = [RankCorrelation(**row, n_dropped=0, n_undefined=0) for row in figures]
+        sites = [RankCorrelation(r["value"], r["low"], r["high"], r["n_points"], 0, 0) for r in figures]
         found = mean_correlation(sites)
         about = dict(zip(("group", "attribute", "measure"), key, strict=True))
         rows.append({**about, "value": found.value, "n_sites": found.n_sites, "n_undefined": found.n_undefined})
