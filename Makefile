@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	@touch $@
 
 demo: $(STAMP) ## score a shipped SAE suite on the shipped model (the first time a few minutes, most of it set-up)
-	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk --prompts 1000
+	$(BIN)/ioi-bench evaluate reference_saes/ioi-mini/topk-k3-s0 --prompts 1000
 
 # Whose own files the loaders are tested against; nothing but the tests needs them.
 $(REAL): $(STAMP) plugins/real-libraries.txt

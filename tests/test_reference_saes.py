@@ -5,34 +5,60 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from ioi_bench.dictionaries.suite import check_fits, load_suite
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
+from ioi_bench.training import read_recipe
 
 ROOT = Path(__file__).parents[1] / "reference_saes"
 MANIFEST = json.loads((ROOT / "manifest.json").read_text())["suites"]
+RECIPE = read_recipe(ROOT / "recipes" / "ioi-mini.toml")
 
 
-def test_there_are_the_three_architectures():
-    assert set(MANIFEST) == {"relu", "gated", "topk"}
+def test_there_are_all_variants_of_the_issue_with_three_seeds():
+    fixed = {
+        f"{name}-k{k:g}"
+        for name in ("topk", "batchtopk", "matryoshka", "frozen-decoder")
+        for k in RECIPE.variants[name]
+    }
+    expected = {
+        f"{name}-s{seed}" for name in fixed | {"relu", "gated", "jumprelu", "attribution"} for seed in (0, 1, 2)
+    }
+    assert set(MANIFEST) == expected
+    assert set(RECIPE.variants["topk"]) == {3, 6, 12, 24}
+    assert {path.name for path in (ROOT / "ioi-mini").iterdir()} == expected
 
 
 @pytest.mark.parametrize("name", sorted(MANIFEST))
-def test_files_have_the_hashes_of_the_manifest(name):
-    folder = ROOT / MANIFEST[name]["path"]
+def test_a_suite_is_what_the_manifest_says(name):
+    """Files, hashes, the recipe and the split that chose it; and it covers the circuit of the shipped model."""
+    known = MANIFEST[name]
+    folder = ROOT / known["path"]
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    assert files == MANIFEST[name]["files"]
+    assert files == known["files"]
+    suite = load_suite(folder)
+    assert suite.sha256 == known["suite_sha256"]
+    assert set(suite.sites) == set(load_circuit("ioi-mini").sites)
+    assert known["recipe_sha256"] == RECIPE.sha256
+    assert known["selection"]["split"] == "validation"
+    check_fits(suite, load_model("ioi-mini"), known["model_sha256"])
+    assert all(tensor.dtype == torch.float16 for d in suite.dictionaries.values() for tensor in d.tensors.values())
 
 
 @pytest.mark.parametrize("name", sorted(MANIFEST))
-def test_suites_cover_the_circuit_of_the_shipped_model(name):
-    suite = load_suite(ROOT / MANIFEST[name]["path"])
-    assert suite.sha256 == MANIFEST[name]["suite_sha256"]
-    assert set(suite.sites) == set(load_circuit("ioi-mini").sites)
-    model = load_model("ioi-mini")
-    check_fits(suite, model, model.sha256)
+def test_scores_have_intervals_around_them(name):
+    for score in MANIFEST[name]["scores"].values():
+        assert -1 <= score["low"] <= score["value"] <= score["high"] <= 1.2
 
 
 def test_they_are_small():
-    assert sum(path.stat().st_size for path in ROOT.rglob("*.safetensors")) <= 20e6
+    assert sum(path.stat().st_size for path in ROOT.rglob("*.safetensors")) <= 60e6
+
+
+def test_the_page_shows_the_scores_of_the_manifest():
+    page = (ROOT / "README.md").read_text()
+    for name, suite in MANIFEST.items():
+        value = f"{suite['scores']['exchange']['value']:.2f}".replace("0.", ".", 1)
+        assert f"| `{name}` | {value} [" in page

@@ -86,7 +86,7 @@ def root(
 
     \b
     Examples:
-      ioi-bench evaluate reference_saes/ioi-mini/topk   a score card of a suite
+      ioi-bench evaluate reference_saes/ioi-mini/topk-k3-s0   a score card of a suite
       ioi-bench inspect my_saes/                        what it is, and what would be scored
       ioi-bench task show                               the prompts, with their roles coloured
       ioi-bench skyline                                 what supervised dictionaries reach

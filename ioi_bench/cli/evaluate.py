@@ -77,7 +77,7 @@ def evaluate(
 
     \b
     Examples:
-      ioi-bench evaluate reference_saes/ioi-mini/topk
+      ioi-bench evaluate reference_saes/ioi-mini/topk-k3-s0
       ioi-bench evaluate my_saes/ --model gpt2 --prompts 500
       ioi-bench evaluate my_saes/ --methods exchange --budgets 1,2,4 --out runs/mine
       ioi-bench evaluate my_saes/ --baseline pca --baseline neurons --report markdown

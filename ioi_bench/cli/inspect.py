@@ -40,7 +40,7 @@ def inspect(
 
     \b
     Examples:
-      ioi-bench inspect reference_saes/ioi-mini/topk
+      ioi-bench inspect reference_saes/ioi-mini/topk-k3-s0
       ioi-bench inspect my_sae.safetensors --hook blocks.2.hook_resid_pre
       ioi-bench inspect hf://org/repo/sub/folder
       ioi-bench inspect my_saes/ --plugin my_sae.py --json

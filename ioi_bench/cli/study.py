@@ -61,7 +61,7 @@ def attention(
     \b
     Examples:
       ioi-bench study attention
-      ioi-bench study attention --suite reference_saes/ioi-mini/topk --out runs/attention
+      ioi-bench study attention --suite reference_saes/ioi-mini/topk-k3-s0 --out runs/attention
       ioi-bench study attention --model gpt2 --head 9.9 --prompts 1000 --json
     """
     from ioi_bench.lm.model import load_model

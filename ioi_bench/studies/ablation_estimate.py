@@ -15,7 +15,7 @@ from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.evaluation.finished_run import edits_at
 from ioi_bench.evaluation.selection import candidates_table
 from ioi_bench.studies.ablation import FULL
-from ioi_bench.studies.ablation_study import METHODS, recipes_to_train
+from ioi_bench.studies.ablation_study import CHUNK_MEMBERS, METHODS, recipes_to_train
 from ioi_bench.training import Member, Recipe, TrainInputs, estimate
 from ioi_bench.training.programs import program
 from ioi_bench.training.runs import input_scale
@@ -82,7 +82,7 @@ def estimate_ablation(
         InputError, StorageError: as `study_ablation`.
     """
     recipes = recipes_to_train(recipe)
-    run = inputs.plan(folder / FULL, recipe)
+    run = inputs.plan(folder / FULL, recipe, chunk_members=CHUNK_MEMBERS)
     judged = sum(len(run.members) * len(one.kept) for one in recipes.values())
     sites = {member.site for member in run.members}
     per_dictionary = _judging_seconds(recipe, run.members, inputs, model, circuit, prompts, cache_dir, progress)

@@ -90,7 +90,8 @@ def _title(study: AblationStudy) -> dict[str, Any]:
             "Edit distance of the selected dictionaries, as a share of the unedited distance: the recipe without the "
             "tactic minus the recipe.",
             f"Right of 0 the tactic helps. Lines: 95 % intervals by bootstrap over {sites} sites; seeds "
-            f"({len(study.recipe.seeds)}) and attributes stay with their site. Hollow: the interval includes 0.",
+            f"({len(study.recipe.seeds)}) and attributes stay with their site.",
+            "Hollow: the interval includes 0, and nothing is shown.",
         ],
         "anchor": "start",
         "fontSize": 16,

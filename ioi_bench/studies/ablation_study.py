@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["METHODS", "AblationRow", "AblationStudy", "recipes_to_train", "study_ablation"]
+__all__ = ["CHUNK_MEMBERS", "METHODS", "AblationRow", "AblationStudy", "recipes_to_train", "study_ablation"]
 
 METHODS = ("exchange", "aware")
+CHUNK_MEMBERS = 16  # small: with one chunk a variant, a core would wait for the last
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def study_ablation(
     recipes = recipes_to_train(recipe)
     for i, (name, one) in enumerate(recipes.items(), 1):
         what = f"{i}/{len(recipes)} {name if name == FULL else f'without {name}'}"
-        run = inputs.plan(folder / name, one)
+        run = inputs.plan(folder / name, one, chunk_members=CHUNK_MEMBERS)
         train_run(run.folder, device=device, progress=_teller(tell, run, f"{what}: epochs of SAEs"))
         tables[name] = candidates_table(
             run,

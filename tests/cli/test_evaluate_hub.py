@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from loopback import COMMIT, Hub, serve
 
-SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk"
+SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 
 
 @pytest.fixture(scope="module")

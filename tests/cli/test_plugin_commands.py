@@ -17,7 +17,7 @@ from ioi_bench.plugins import ModelRecord, Plugins
 from ioi_bench.sites import Site
 
 ROOT = Path(__file__).parents[2]
-TOPK = ROOT / "reference_saes" / "ioi-mini" / "topk"
+TOPK = ROOT / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 
 SOUND = """
 from ioi_bench.plugins import Baseline, Loader, Reporter

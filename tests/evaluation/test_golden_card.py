@@ -19,7 +19,7 @@ from ioi_bench.dictionaries.suite import Suite, load_suite
 from ioi_bench.sites import Site
 
 ROOT = Path(__file__).parents[2]
-SUITE = ROOT / "reference_saes" / "ioi-mini" / "topk"
+SUITE = ROOT / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 GOLDEN = ROOT / "tests" / "golden" / "card-topk-200.csv"
 INDEPENDENT = json.loads((ROOT / "tests" / "golden" / "independent-topk-200.json").read_text())
 CELLS = ["io@nm-out", "pos@si-out"]

@@ -137,7 +137,7 @@ def test_a_file_comes_with_the_json_that_continues_its_name(run, hub):
 
 
 def test_a_suite_on_the_hub_is_the_suite_on_the_disk(run, hub):
-    folder = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk"
+    folder = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
     hub.files |= {f"topk/{path.name}": path.read_bytes() for path in folder.iterdir()}
     with serve(hub):
         (source,) = run(hub.url, "hf://org/repo/topk")

@@ -220,7 +220,7 @@ def main() -> None:
     import tomllib
 
     parser = argparse.ArgumentParser(description="A card's headline figures, computed a second time.")
-    parser.add_argument("--suite", type=Path, default=ROOT / "reference_saes" / "ioi-mini" / "topk")
+    parser.add_argument("--suite", type=Path, default=ROOT / "reference_saes" / "ioi-mini" / "topk-k3-s0")
     parser.add_argument("--prompts", type=int, default=200)
     given = parser.parse_args()
     circuit = tomllib.loads(CIRCUIT.read_text())

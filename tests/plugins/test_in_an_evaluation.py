@@ -132,7 +132,7 @@ def test_an_edit_that_breaks_its_contract_names_its_plugin(suite, plugin_file, c
 
 def test_baselines_are_judged_like_suites():
     settings = {**SMALL, "plugins": Plugins.load(packages=False)}
-    path = "reference_saes/ioi-mini/topk"
+    path = "reference_saes/ioi-mini/topk-k3-s0"
     card = evaluate(path, baselines=("random", "neurons", "pca", "codebook"), **settings)
     rows = {row.name: row for row in card.baselines}
     assert list(rows) == ["random", "neurons", "pca", "codebook"]
