@@ -76,7 +76,8 @@ def mean_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
 
     rows = []
     for key, own in correlations.groupby(["group", "attribute", "measure"], sort=False):
-        sites = [RankCorrelation(r.value, r.low, r.high, r.n_points, 0, 0) for r in own.itertuples()]
+        figures = own[["value", "low", "high", "n_points"]].to_dict("records")
+        sites = [RankCorrelation(r["value"], r["low"], r["high"], r["n_points"], 0, 0) for r in figures]
         found = mean_correlation(sites)
         about = dict(zip(("group", "attribute", "measure"), key, strict=True))
         rows.append({**about, "value": found.value, "n_sites": found.n_sites, "n_undefined": found.n_undefined})

@@ -154,14 +154,16 @@ def curve_chart(curves: pd.DataFrame) -> alt.Chart:
     frame = curves.assign(rank=[sparser[v][s] for v, s in zip(curves["variant"], curves["sparsity"], strict=True)])
     rows = []
     for figure, name in _CURVES.items():
-        y_scale = alt.Scale(type="log") if figure == "l0" else alt.Scale(zero=True)
-        shown = frame[frame[figure] > 0] if figure == "l0" else frame
+        ticks = [0, 0.5, 1] if figure == "dead" else [0.01, 0.1, 1, 10, 100]
+        log = figure != "dead"  # errors jump where features are resampled
+        y_scale = alt.Scale(type="log") if log else alt.Scale(zero=True)
+        shown = frame[frame[figure] > 0] if log else frame
         panel = (
             alt.Chart()
             .mark_line(strokeWidth=1.4, clip=True)
             .encode(
                 x=alt.X("epoch:Q", title="epoch" if figure == "dead" else None),
-                y=alt.Y(f"{figure}:Q", title=name, scale=y_scale),
+                y=alt.Y(f"{figure}:Q", title=name, scale=y_scale, axis=alt.Axis(values=ticks)),
                 color=alt.Color(
                     "rank:O", scale=alt.Scale(domain=list(range(len(_SHADES))), range=_SHADES), legend=None
                 ),

@@ -8,9 +8,9 @@ has one, else one that the post's own figures keep.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
 from ioi_bench.studies.post.numbers import number
@@ -110,7 +110,11 @@ def _cells(differences: pd.DataFrame, kind: str, left: str, right: str) -> list[
     """The paired differences of two suites in all ranked cells."""
     own = differences[(differences["kind"] == kind) & (differences["left"] == left) & (differences["right"] == right)]
     own = own[own["ranked"]]
-    return [Evidence(row.cell, row.value, row.low, row.high) for row in own.itertuples()]
+    return [_evidence(row["cell"], row) for row in own.to_dict("records")]
+
+
+def _evidence(what: str, row: Mapping[Any, Any]) -> Evidence:
+    return Evidence(what, row["value"], row["low"], row["high"])
 
 
 def _means(differences: pd.DataFrame, kind: str, pairs: Sequence[tuple[str, str, str]]) -> list[Evidence]:
@@ -119,7 +123,7 @@ def _means(differences: pd.DataFrame, kind: str, pairs: Sequence[tuple[str, str,
     for name, left, right in pairs:
         own = differences[(differences["kind"] == kind) & (differences["left"] == left)]
         own = own[(own["right"] == right) & (own["cell"] == "mean")]
-        found += [Evidence(name, row.value, row.low, row.high) for row in own.itertuples()]
+        found += [_evidence(name, row) for row in own.to_dict("records")]
     return found
 
 
@@ -231,7 +235,9 @@ def _ld_weaker(correlations: pd.DataFrame, attribute: str, post: str) -> Finding
 
 def _cosine(cosines: pd.DataFrame) -> Finding:
     own = cosines[(cosines["label"] == "gated") & cosines["served"] & (cosines["direction"] == "codes → features")]
-    evidence = [Evidence(f"{r.attribute}@{r.cross_section}", r.value, r.value, r.value) for r in own.itertuples()]
+    evidence = [
+        Evidence(f"{row['attribute']}@{row['cross_section']}", *[row["value"]] * 3) for row in own.to_dict("records")
+    ]
     return Finding(
         "The skyline's codes have features that point their way",
         "METHOD §6; no figure of the post is at hand",

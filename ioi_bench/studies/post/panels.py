@@ -76,7 +76,12 @@ def _at_budget(edits: pd.DataFrame) -> pd.DataFrame:
     }
     own = edits[(edits["budget"] == BUDGET) & (edits["variant"] != "")]
     joined = own.join(beside["skyline"], on="cell").join(beside["no_edit"], on="cell")
-    return joined.assign(left=_LEFT, top=_TOP)
+    return _marked(joined.assign(left=_LEFT, top=_TOP))
+
+
+def _marked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Cells that do not count are marked in their panels' headings."""
+    return frame.assign(cell=frame["cell"].where(frame["ranked"].astype(bool), frame["cell"] + " (unranked)"))
 
 
 def accuracy_chart(edits: pd.DataFrame) -> alt.Chart:
@@ -164,6 +169,7 @@ def topk_chart(differences: pd.DataFrame) -> alt.Chart:
 def _points(frame: pd.DataFrame, name: str, axis: str) -> alt.FacetChart:
     import altair as alt
 
+    frame = _marked(frame)
     base = alt.Chart().encode(y=alt.Y(f"{name}:N", sort=list(frame[name].drop_duplicates()), title=None))
     panel = alt.layer(
         alt.Chart().mark_rule(color=_PALE, strokeDash=[2, 3]).encode(x=alt.datum(0)),

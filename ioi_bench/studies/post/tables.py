@@ -172,8 +172,8 @@ def cosine_table(judged: Iterable[Judged]) -> pd.DataFrame:
         served = {(cell.cross_section, cell.attribute) for cell in one.card.cells if cell.headline}
         for section in one.card.cross_sections:
             for attribute, found in section.geometry.items():
-                about = {"cross_section": section.name, "attribute": attribute}
-                about["served"] = (section.name, attribute) in served
+                is_served = (section.name, attribute) in served
+                about = {"cross_section": section.name, "attribute": attribute, "served": is_served}
                 values = (found.codes_to_features.value, found.features_to_codes.value)
                 for direction, value in zip(DIRECTIONS, values, strict=True):
                     number = float("nan") if value is None else value
