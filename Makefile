@@ -39,14 +39,14 @@ test: $(STAMP) $(REAL) ## lint, types, the floors, every test, coverage
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --cov=ioi_bench --cov-report=term-missing:skip-covered
 
-# In three steps, each of which goes on where it was stopped. `select` writes to a new folder, which replaces the old one.
+# Each step goes on where it was stopped. The suites here are replaced when all of it is done.
 SWEEP := runs/reference
-reference: $(STAMP) ## train, select and score the reference suites anew (about two hours on two cores; says how long first)
+reference: $(STAMP) ## train, select and score the reference suites anew (about an hour on two cores; training says how long first)
 	$(BIN)/ioi-bench train reference_saes/recipes/ioi-mini.toml --out $(SWEEP) --resume
 	rm -rf $(SWEEP)/selected
 	$(BIN)/ioi-bench select $(SWEEP) --prompts 2000 --train-prompts 10000 --half
-	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
 	$(BIN)/ioi-bench study post $(SWEEP)
+	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
 	$(BIN)/python reference_saes/manifest.py --cards $(SWEEP)
 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json

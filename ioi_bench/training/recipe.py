@@ -105,7 +105,7 @@ class Recipe(_Frozen):
         precision: of the inputs of matrix products; weights, sums and moments are float32.
     """
 
-    variants: dict[str, tuple[float, ...]] = Field(min_length=1)
+    variants: dict[str, tuple[Annotated[float, Field(strict=True)], ...]] = Field(min_length=1)
     model: str = "ioi-mini"
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     d_sae: Annotated[int, Field(ge=1)] = 512

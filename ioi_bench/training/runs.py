@@ -231,7 +231,7 @@ def create_run(
         gradients: of the logit difference by these activations, for variants that ask for them.
         provenance: JSON values: where the activations came from.
         chunk_members: at most so many members learn together. It changes memory and speed, and results within float
-            tolerance.
+            tolerance; a run that was begun keeps its chunks.
 
     Raises:
         InputError: no or unusable activations, no gradients where some are needed, or another run lies there.
@@ -246,7 +246,6 @@ def create_run(
     digest = hashlib.sha256(recipe.sha256.encode())
     for key in sorted(data):
         digest.update(key.encode() + hashlib.sha256(data[key].view(torch.uint8).numpy().data).digest())
-    digest.update(json.dumps(chunks).encode())
     plan = {
         "version": _VERSION,
         "identity": digest.hexdigest(),

@@ -69,6 +69,11 @@ def test_tactics_switch_off_checkpoints_and_resampling():
         ({"tactics": {"nothing": True}}, "tactics.nothing: "),
         ({"precision": "int8"}, "precision: "),
         ({"variants": {"topk": ["many"]}}, "variants.topk.0: "),
+        ({"variants": {"topk": ["3"]}}, "variants.topk.0: "),
+        ({"variants": {"topk": [True]}}, "variants.topk.0: "),
+        ({"variants": {"topk": [float("inf")]}}, "k is inf"),
+        ({"variants": {"topk": [float("nan")]}}, "k is nan"),
+        ({"variants": {"relu": [float("nan")]}}, "λ is nan"),
     ],
 )
 def test_settings_that_make_no_sense(change, message):

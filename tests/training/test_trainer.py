@@ -282,6 +282,13 @@ def test_another_run_in_the_folder_is_refused_and_the_same_is_gone_on_with(tmp_p
     assert before == {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
 
 
+def test_a_run_that_was_begun_keeps_its_chunks(tmp_path):
+    begun = create_run(tmp_path / "run", recipe("topk"), data(), chunk_members=2)
+    again = create_run(tmp_path / "run", recipe("topk"), data(), chunk_members=32)
+    assert again.chunks == begun.chunks
+    assert max(len(one.members) for one in again.chunks) == 2
+
+
 def test_a_diverging_run_says_so_and_keeps_the_last_good_epoch(tmp_path, monkeypatch):
     run, seen = begin(tmp_path, "relu", {A: data()[A]}), []
     with monkeypatch.context() as patch:

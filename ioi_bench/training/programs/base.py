@@ -114,7 +114,7 @@ class Program:
         Raises:
             InputError: it may not.
         """
-        if cls.sparsity_is == "k" and not (sparsity == int(sparsity) and 1 <= sparsity <= d_sae):
+        if cls.sparsity_is == "k" and not (1 <= sparsity <= d_sae and sparsity == int(sparsity)):
             raise InputError(f"{cls.name}: k is {sparsity:g}, expected a whole number from 1 to d_sae = {d_sae}")
         if cls.sparsity_is == "lam" and not 0 <= sparsity < float("inf"):
             raise InputError(f"{cls.name}: λ is {sparsity}, expected a number of at least 0")
