@@ -8,7 +8,8 @@ here.
 The paper freezes parts of batch-top-k, jumprelu and relu SAEs, with batch-top-k in its main comparison. Ours are parts
 of the top-k SAE, which is compared at equal k without a threshold to be fitted: compare them with ``topk``. Both start
 as every program does, the encoder being the decoder's transpose. ``b_dec`` learns in both with its whole gradient,
-also through the inputs ``x − b_dec`` of a frozen encoder: that moves all pre-activations as a bias would.
+also through the inputs ``x − b_dec`` of a frozen encoder: that moves all pre-activations as a bias would. Dead features
+stay dead: to start again, one would need new directions.
 """
 
 from __future__ import annotations
