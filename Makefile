@@ -45,7 +45,7 @@ reference: $(STAMP) ## train, select and score the reference suites anew (about 
 	$(BIN)/ioi-bench train reference_saes/recipes/ioi-mini.toml --out $(SWEEP) --resume
 	rm -rf $(SWEEP)/selected
 	$(BIN)/ioi-bench select $(SWEEP) --prompts 2000 --train-prompts 10000 --half
-	$(BIN)/ioi-bench study post $(SWEEP)
+	$(BIN)/ioi-bench study post $(SWEEP) --out reference_saes
 	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
 	$(BIN)/python reference_saes/manifest.py --cards $(SWEEP)
 

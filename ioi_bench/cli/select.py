@@ -61,7 +61,9 @@ def select(
         raise UnknownNameError("edit method", method, EDITS)
     folder = folder or run / "selected"
     options.refuse_existing(folder)
-    loaded, found = load_model(model), Run(run)
+    found = Run(run)
+    found.require_finished()
+    loaded = load_model(model)
     circuit = options.circuit_of(loaded)
     with progress() as report:
         table = selection.candidates_table(

@@ -100,8 +100,9 @@ def attention(
 def post(
     run: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
     folder: Annotated[
-        Path, typer.Option("--out", "-o", help="Where RESULTS.md, results.json and figures/ go; they are replaced.")
-    ] = Path("reference_saes"),
+        Path | None,
+        typer.Option("--out", "-o", help="Where RESULTS.md, results.json and figures/ go; by default RUN/results."),
+    ] = None,
     prompts: Annotated[int, typer.Option("--prompts", help="Only the first N test prompts.")] = 1000,
     train_prompts: options.TrainPrompts = None,
     selection_prompts: Annotated[
@@ -128,7 +129,9 @@ def post(
     from ioi_bench.studies.post.study import study_post, write_study
     from ioi_bench.training.runs import Run
 
-    loaded, found = load_model(model), Run(run)
+    found, folder = Run(run), folder or run / "results"
+    found.require_finished()
+    loaded = load_model(model)
     with progress() as report:
         study = study_post(
             found,

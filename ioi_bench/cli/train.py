@@ -44,7 +44,7 @@ def train(
       ioi-bench train reference_saes/recipes/ioi-mini.toml --estimate
       ioi-bench train my.toml --out runs/mine --resume
     """
-    from ioi_bench.training import estimate, read_recipe, train_run
+    from ioi_bench.training import Run, estimate, read_recipe, train_run
 
     options.device_name(device)
     settings = read_recipe(recipe)
@@ -53,6 +53,9 @@ def train(
     folder = folder or Path("runs") / recipe.stem
     if not (folder / "run.json").exists():
         options.refuse_existing(folder)
+    elif not estimate_only and Run(folder).recipe == settings and not Run(folder).unfinished:
+        say(f"{folder} is trained to the end: choose among its SAEs with `ioi-bench select {folder}`")
+        return
     elif (folder / "chunks").exists() and not (resume or estimate_only):
         raise InputError(f"{folder} holds a run that was begun: add --resume to go on, or choose another --out")
     with progress() as report:

@@ -31,7 +31,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ioi_bench.atomic import storage_errors
-from ioi_bench.errors import InputError
+from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.training.programs import program
 
 if sys.version_info >= (3, 11):
@@ -203,6 +203,8 @@ def make_recipe(content: Any, what: str) -> Recipe:
     except ValidationError as error:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # likely a misspelt name
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        known = ", ".join(Recipe.model_fields)
-        hint = f"; a recipe has: {known}" if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"{what}: {where}: {first['msg']}{hint}") from error
+        if first["type"] == "extra_forbidden":
+            tables: dict[str, type[BaseModel]] = {"tactics": Tactics, "resampling": Resampling}
+            known = tables.get(where.partition(".")[0], Recipe).model_fields
+            raise InputError(f"{what}: {UnknownNameError('setting', where.rpartition('.')[2], known)}") from error
+        raise InputError(f"{what}: {where}: {first['msg']}") from error

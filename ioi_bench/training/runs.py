@@ -130,6 +130,25 @@ class Run:
         """Finished epochs at which every member can be read."""
         return self.recipe.kept
 
+    @property
+    def unfinished(self) -> tuple[Chunk, ...]:
+        """Chunks whose last checkpoint is not there."""
+        last = self.checkpoints[-1]
+        return tuple(chunk for chunk in self.chunks if not self.checkpoint_path(chunk, last).is_file())
+
+    def require_finished(self) -> None:
+        """Stop where there is still something to train.
+
+        Raises:
+            InputError: there is.
+        """
+        left = self.unfinished
+        if left:
+            raise InputError(
+                f"the run {str(self.folder)!r} is unfinished: {len(left)} of {len(self.chunks)} chunks are not trained "
+                f"to the end; go on with `ioi-bench train RECIPE --out {self.folder} --resume`"
+            )
+
     def state_path(self, chunk: Chunk) -> Path:
         """Where a chunk keeps its state."""
         return self.folder / "chunks" / f"{chunk.index:03}" / "state.safetensors"

@@ -51,7 +51,7 @@ def test_an_estimate_trains_nothing_and_stops_nothing(cli, tiny_recipe, tmp_path
         ("[variants]\ntopk = [0]", "k is 0"),
         ("epochs = 0\n[variants]\ntopk = [3]", "epochs"),
         ("[variants]\ntopk = 3", "variants.topk"),
-        ("topk = 3", "a recipe has: variants"),
+        ("topk = 3", "unknown setting 'topk': expected one of: variants"),
     ],
 )
 def test_bad_recipes_are_found_before_the_work(cli, tmp_path, text, hint):

@@ -54,7 +54,8 @@ def test_tactics_switch_off_checkpoints_and_resampling():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epoch": 3}, "epoch: .*a recipe has: variants, model"),
+        ({"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'"),
+        ({"lr": 3}, "unknown setting 'lr': expected one of: variants, model"),
         ({"epochs": 0}, "epochs: "),
         ({"learning_rate": float("inf")}, "learning_rate: "),
         ({"seeds": []}, "seeds: "),
@@ -66,7 +67,7 @@ def test_tactics_switch_off_checkpoints_and_resampling():
         ({"variants": {"relu": [-1.0]}}, "λ is -1"),
         ({"checkpoints": [41]}, r"epochs \[41\] .* beyond the last, 40"),
         ({"resampling": {"after": [44]}}, r"epochs \[44\] .* beyond the last, 40"),
-        ({"tactics": {"nothing": True}}, "tactics.nothing: "),
+        ({"tactics": {"decays": True}}, "unknown setting 'decays': did you mean 'decay'"),
         ({"precision": "int8"}, "precision: "),
         ({"variants": {"topk": ["many"]}}, "variants.topk.0: "),
         ({"variants": {"topk": ["3"]}}, "variants.topk.0: "),

@@ -282,6 +282,16 @@ def test_another_run_in_the_folder_is_refused_and_the_same_is_gone_on_with(tmp_p
     assert before == {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
 
 
+def test_a_run_knows_whether_it_is_finished(tmp_path):
+    run = begin(tmp_path, "topk")
+    train_chunk(run.folder, 0)
+    assert run.unfinished == run.chunks[1:]
+    with pytest.raises(InputError, match=r"unfinished: 1 of 2 chunks .* --resume"):
+        run.require_finished()
+    train_chunk(run.folder, 1)
+    run.require_finished()
+
+
 def test_a_run_that_was_begun_keeps_its_chunks(tmp_path):
     begun = create_run(tmp_path / "run", recipe("topk"), data(), chunk_members=2)
     again = create_run(tmp_path / "run", recipe("topk"), data(), chunk_members=32)
