@@ -220,10 +220,9 @@ def _cosine(cosines: pd.DataFrame) -> Finding:
 
 
 def _cosines_of(own: pd.DataFrame, name: str) -> list[Evidence]:
-    return [
-        Evidence(f"{row['attribute']}@{row['cross_section']}", *[row["value"]] * 3, row=name, bracket="none")
-        for row in own.to_dict("records")
-    ]
+    places = (own["attribute"] + "@" + own["cross_section"]).tolist()
+    values = own["value"].tolist()
+    return [Evidence(one, x, x, x, name, "none") for one, x in zip(places, values, strict=True)]
 
 
 def _frozen(differences: pd.DataFrame) -> Finding:

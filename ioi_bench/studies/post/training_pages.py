@@ -34,14 +34,11 @@ def what_they_are(study: PostStudy, readme: bool) -> Iterator[str]:
     yield "Where selection landed (agnostic), counted over sites and seeds. At an end of λ's grid a better value may"
     yield f"lie beyond it. *Early*: a checkpoint of the first {EARLY} epochs."
     yield ""
-    rows = (
-        (
-            r.variant if math.isnan(r.k) else f"{r.variant} k={r.k:g}",
-            *("–" if math.isnan(x) else f"{x:g}" for x in (r.least, r.largest)),
-            *(f"{x}" for x in (r.early, r.last, r.n)),
-        )
-        for r in study.choices.itertuples()
-    )
+    rows = []
+    for row in study.choices.to_dict("records"):
+        name = row["variant"] if math.isnan(row["k"]) else f"{row['variant']} k={row['k']:g}"
+        ends = ("–" if math.isnan(row[end]) else f"{row[end]:g}" for end in ("least", "largest"))
+        rows.append([name, *ends, *(str(row[count]) for count in ("early", "last", "n"))])
     yield from markdown_table(["variant", "least λ", "largest λ", "early", "last epoch", "of"], rows)
 
 
