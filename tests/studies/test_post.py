@@ -24,9 +24,19 @@ from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
 from ioi_bench.studies.post.chosen import Chosen, chosen_suites
 from ioi_bench.studies.post.correlations import MEASURES, mean_correlations, served_rows, site_correlations
-from ioi_bench.studies.post.findings import FAILS, HOLDS, UNKNOWN, Evidence, at_least, at_most, find
+from ioi_bench.studies.post.findings import find
 from ioi_bench.studies.post.numbers import number
-from ioi_bench.studies.post.tables import curve_table
+from ioi_bench.studies.post.tables import nothing_kept
+from ioi_bench.studies.post.training_tables import choice_table, curve_table
+from ioi_bench.studies.post.verdicts import (
+    FAILS,
+    HOLDS,
+    UNKNOWN,
+    Evidence,
+    at_least,
+    at_least_on_every_seed,
+    at_most,
+)
 from ioi_bench.training import read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -40,34 +50,46 @@ PAIRS = {
 ORDER = ("skyline", "gated", "topk", "price", "weight", "l0-io", "l0-pos", "ld-io", "ld-pos", "cosine", "frozen")
 
 
-def rows(kind, left, right, value, spread=0.01, ranked=True, cells=CELLS):
+SEEDS = (0, 1, 2)
+LAST = "topk k=3, last epoch"
+
+
+def rows(kind, left, right, value, spread=0.01, ranked=True, cells=CELLS, seed=0, budget=2):
     return [
-        {"kind": kind, "left": left, "right": right, "cell": cell, "ranked": ranked and cell != "mean"}
-        | {"value": value, "low": value - spread, "high": value + spread}
+        {"seed": seed, "kind": kind, "budget": budget, "left": left, "right": right, "cell": cell}
+        | {"ranked": ranked and cell != "mean", "value": value, "low": value - spread, "high": value + spread}
         for cell in (*cells, "mean")
     ]
 
 
-def planted(**changes):
-    """Differences of which every finding holds, but for those that are named."""
-    values = {"skyline": 0.0, "gated": 0.3, "topk": 0.0, "frozen": 0.0, "price": -0.2, "weight": 0.1, **changes}
+def planted(seeds=SEEDS, **changes):
+    """Differences of which every finding holds, but for those that are named, on the seeds that are given."""
+    values = {"skyline": 0.0, "gated": 0.3, "topk": 0.0, "frozen": 0.0, "price": -0.2, "weight": 0.1}
     found = []
-    for name, pair in PAIRS.items():
-        found += rows(*pair, values[name])
+    for seed in SEEDS:
+        own = {**values, **(changes if seed in seeds else {})}
+        for name, (kind, left, right) in PAIRS.items():
+            # the last epoch was judged on one seed; of the others the selected one is taken
+            left = "topk k=3" if left == LAST and seed else left
+            found += rows(kind, left, right, own[name], seed=seed)
+        for label in ("relu", "gated", "topk k=3"):
+            found += rows("weight", label, "skyline", own["weight"], seed=seed)
     for label in ("relu", "gated", "topk k=3"):
-        found += rows("accuracy", f"{label} · aware", f"{label} · exchange", values["price"])
-        found += rows("weight", label, "skyline", values["weight"])
+        pair = (f"{label} · aware", f"{label} · exchange")
+        found += rows("accuracy", *pair, {**values, **changes}["price"], budget=1)
+        found += rows("accuracy", *pair, 0.5, budget=2)  # twice the size: decides nothing
     return pd.DataFrame(found)
 
 
-def rho(l0=0.9, ld=-0.5, worst=None):
+def rho(l0=0.9, ld=-0.5, worst=None, unreliable=()):
     found = []
     for attribute, sites in (("io", ("a", "b")), ("pos", ("c", "d"))):
         for i, site in enumerate(sites):
             for measure, value in (("l0", l0), ("ld_recovered", ld)):
                 own = worst if worst is not None and measure == "l0" and i == 0 else value
                 about = {"group": "relu + gated", "site": site, "attribute": attribute, "measure": measure}
-                found.append({**about, "value": own, "low": own, "high": own, "n_points": 9})
+                about["reliable"] = measure == "l0" or site not in unreliable
+                found.append({**about, "value": own, "low": own - 0.1, "high": own + 0.1, "n_points": 9})
     return pd.DataFrame(found)
 
 
@@ -125,6 +147,45 @@ def test_a_finding_that_is_planted_otherwise_does_not_hold_and_no_other_changes(
     assert {one for one, verdict in found.items() if verdict == FAILS} == {name}
 
 
+@pytest.mark.parametrize(("name", "value"), [("skyline", -0.2), ("gated", 0.1), ("topk", -0.2), ("weight", -0.1)])
+@pytest.mark.parametrize("seeds", [(0,), (1,), (1, 2)])
+def test_where_seeds_disagree_nothing_is_decided(name, value, seeds):
+    found = verdicts(planted(seeds, **{name: value}))
+    assert {one for one, verdict in found.items() if verdict == UNKNOWN} == {name}
+    assert FAILS not in found.values()
+
+
+def test_a_seed_fails_at_one_cell_and_another_at_another():
+    def of(cell, value, seed):
+        return Evidence(cell, value, value, value, row=seed)
+
+    evidence = [of("a", 0.5, "seed 0"), of("b", 0.0, "seed 0"), of("a", 0.0, "seed 1"), of("b", 0.5, "seed 1")]
+    assert at_least_on_every_seed(evidence, 0.2) == (FAILS, "seed 0: not at b; seed 1: not at a")
+    assert at_least_on_every_seed([*evidence[:2], of("a", 0.5, "seed 1"), of("b", 0.5, "seed 1")], 0.2) == (
+        UNKNOWN,
+        "seeds disagree: seed 0 does not hold, not at b; seed 1 holds",
+    )
+    assert at_least_on_every_seed(evidence[:2], 0.2) == (FAILS, "not at b (one seed)")
+    assert at_least_on_every_seed([], 0.2)[0] == UNKNOWN
+
+
+def test_seeds_without_the_last_epoch_lend_the_selected_one():
+    found = find(planted(), rho(), cosines())[ORDER.index("topk")]
+    assert {one.row for one in found.evidence} == {
+        "seed 0, last epoch",
+        "seed 1, selected epoch",
+        "seed 2, selected epoch",
+    }
+
+
+def test_the_price_is_decided_at_equal_size():
+    found = find(planted(price=0.2), rho(), cosines())[ORDER.index("price")]
+    assert found.verdict == FAILS
+    assert [one.value for one in found.evidence] == [0.2] * 3 + [0.5] * 3
+    differences = planted()
+    assert verdicts(differences[differences["budget"] == 2])["price"] == UNKNOWN
+
+
 def test_unranked_cells_do_not_count():
     differences = planted()
     hopeless = pd.DataFrame(rows("accuracy", "gated", "relu", -1.0, ranked=False, cells=("s@nm-q",)))
@@ -136,9 +197,8 @@ def test_unranked_cells_do_not_count():
 def test_without_the_suites_nothing_is_claimed(name):
     differences = planted()
     kind, left, right = PAIRS[name]
-    without = differences[
-        (differences["left"] != left) | (differences["right"] != right) | (differences["kind"] != kind)
-    ]
+    pair = (differences["kind"] == kind) & (differences["left"] == left) & (differences["right"] == right)
+    without = differences[~pair]
     assert verdicts(without)[name] == UNKNOWN
 
 
@@ -148,6 +208,11 @@ def test_correlations_decide_by_their_means_and_their_worst_site():
     assert verdicts(correlations=rho(ld=0.2))["ld-io"] == FAILS
     assert verdicts(correlations=rho(ld=-0.95))["ld-pos"] == FAILS
     assert verdicts(correlations=rho(l0=-0.9))["ld-io"] == FAILS  # L0 is no measure at all
+    # sites without a meaning of LD recovered say nothing of it, and L0 is compared at the others
+    assert verdicts(correlations=rho(unreliable=("a", "b")))["ld-io"] == UNKNOWN
+    assert verdicts(correlations=rho(unreliable=("a", "b")))["l0-io"] == HOLDS
+    assert verdicts(correlations=rho(worst=-0.9))["ld-pos"] == FAILS
+    assert verdicts(correlations=rho(worst=-0.9, unreliable=("c",)))["ld-pos"] == HOLDS
     undefined = rho().assign(value=float("nan"))
     found = verdicts(correlations=undefined)
     assert {found[name] for name in ("l0-io", "l0-pos", "ld-io", "ld-pos")} == {UNKNOWN}
@@ -159,6 +224,7 @@ def test_rank_correlations_are_of_one_site_and_its_own_attribute():
     table = pd.DataFrame(
         [
             {"variant": variant, "sparsity": lam, "seed": seed, "site": site, "epoch": epoch, "method": method}
+            | {"ld_reliable": site == "a"}
             | {"attribute": attribute, "l0": i, "l2": -i, "ld_recovered": 1 - i, "distance": sign * i}
             for variant, site, seed, method in product(("relu", "gated"), ("a", "b"), (0, 1), ("exchange", "aware"))
             for i, (lam, epoch) in enumerate(points)
@@ -174,8 +240,13 @@ def test_rank_correlations_are_of_one_site_and_its_own_attribute():
     assert (values["ld_recovered"] == -1).all()
     assert (values["ld_recovered_off"] == 1).all()  # |1 − (1 − i)| = i
     assert set(found[found["group"] == "relu + gated"]["n_points"]) == {12}
+    assert set(found[~found["reliable"]][["site", "measure"]].itertuples(index=False, name=None)) == {
+        ("b", "ld_recovered"),
+        ("b", "ld_recovered_off"),
+    }
     means = mean_correlations(found)
-    assert set(means["n_sites"]) == {2}
+    sites = means.groupby("measure")["n_sites"].unique().map(list).to_dict()
+    assert sites == {"l0": [2], "l2_loss": [2], "ld_recovered": [1], "ld_recovered_off": [1]}
     assert set(means["measure"]) == set(MEASURES)
 
 
@@ -198,19 +269,55 @@ def test_suites_of_all_variants_methods_and_seeds():
     assert len({one.name for one in found}) == len(found)
 
 
-def test_curves_say_how_much_the_error_still_moved():
+def test_curves_say_how_much_the_error_moved_over_a_span():
     curves = pd.DataFrame(
         [
             {"variant": "relu", "site": site, "sparsity": 1.0, "seed": 0, "epoch": epoch, "loss": 0.0}
             | {"error": error * factor, "l0": 3.0, "dead": 0.0}
             for site, factor in (("a", 1), ("b", 3))
-            for epoch, error in ((18, 4.0), (19, 2.0), (20, 1.0))
+            for epoch, error in ((10, 4.0), (15, 2.0), (20, 1.0))
         ]
     )
-    found = curve_table(curves).set_index("epoch")
+    found = curve_table(curves, (10, 15)).set_index("epoch")
     assert found.loc[20, "error"] == 2.0
-    assert found.loc[20, "late_change"] == pytest.approx(-0.75)  # since epoch 18, a tenth ago
-    assert pd.isna(found.loc[19, "late_change"])
+    assert found.loc[20, "change"] == pytest.approx(-0.5)
+    assert pd.isna(found.loc[15, "change"])
+
+
+def test_choices_are_counted_where_they_landed():
+    table = pd.DataFrame(
+        [
+            {"variant": variant, "sparsity": sparsity, "epoch": epoch}
+            for variant in ("gated", "topk")
+            for sparsity, epoch in product((1.0, 2.0, 3.0), (1, 4, 8))
+        ]
+    )
+    choices = pd.DataFrame(
+        [
+            ("gated-s0", "gated", 1.0, 8),
+            ("gated-s1", "gated", 3.0, 4),
+            ("gated-s1", "gated", 2.0, 1),
+            ("topk-k1-s0", "topk", 1.0, 8),
+            ("topk-k3-s0", "topk", 3.0, 4),
+        ],
+        columns=["suite", "variant", "sparsity", "epoch"],
+    )
+    found = choice_table(choices, table).fillna(-1).to_dict("split")["data"]
+    assert found == [["gated", -1, 3, 1, 1, 2, 1], ["topk", 1, 1, -1, -1, 0, 1], ["topk", 3, 1, -1, -1, 1, 0]]
+
+
+def test_nothing_kept_is_read_where_nothing_is_explained():
+    figures = {"kept_low": 0.0, "kept_high": 1.0, "removed": 0.0, "removed_low": 0.0, "removed_high": 0.0}
+    found = nothing_kept(
+        pd.DataFrame(
+            [
+                {"cross_section": "nm-out", "share": 0.4, "kept": 0.9, **figures},
+                {"cross_section": "nm-out", "share": 0.0, "kept": 0.6, **figures},
+                {"cross_section": "nm-q", "share": 0.4, "kept": 0.9, **figures},
+            ]
+        )
+    )
+    assert found["kept"].to_dict() == {"nm-out": 0.6}
 
 
 RECIPE = """
@@ -264,6 +371,10 @@ def test_the_command_writes_page_figures_and_json(made):
         assert f"{finding['claim']}: {finding['verdict']}." in page
         assert finding["claim"][:20] in result.stdout
     assert "**needs weights**" in page
+    assert "README.md" not in page  # there is none beside it
+    posts = [finding for finding in results["findings"] if finding["of_the_post"]]
+    assert f"(#findings-of-the-post), {len(posts)}, by verdict" in page
+    assert len(posts) == len(ORDER) - 2
     assert not re.search(r"\b(nan|inf|None)\b", page)
 
 
@@ -311,7 +422,11 @@ def test_differences_are_paired_over_prompts(made):
         outcome[method] = torch.tensor(frame.sort_values("prompt")["accuracy"].to_numpy(dtype=float))
         clusters = [tuple(sorted(pair)) for pair in zip(frame["io"], frame["s"], strict=True)]
     draws = Bootstrap.of(clusters).mean(outcome["aware"] - outcome["exchange"])
-    shown = [r for r in results["differences"] if r["left"] == "gated · aware" and r["cell"] == "pos@nm-q"]
+    shown = [
+        r
+        for r in results["differences"]
+        if r["left"] == "gated · aware" and r["cell"] == "pos@nm-q" and r["budget"] == 2
+    ]
     assert shown[0]["value"] == pytest.approx(draws[0].item())
     assert shown[0]["low"] == pytest.approx(torch.quantile(draws[1:], 0.025).item())
 

@@ -39,11 +39,12 @@ def site_correlations(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `served_rows`.
 
     Returns:
-        Columns group, site, attribute, measure, value, low, high (over dictionaries), n_points.
+        Columns group, site, attribute, measure, value, low, high (over dictionaries), n_points, and ``reliable``: False
+        of LD recovered where ablating the site hardly moves the logit difference.
     """
     import pandas as pd
 
-    columns = ["group", "site", "attribute", "measure", "value", "low", "high", "n_points"]
+    columns = ["group", "site", "attribute", "measure", "value", "low", "high", "n_points", "reliable"]
     return pd.DataFrame(list(_correlations(rows)), columns=columns)
 
 
@@ -67,16 +68,20 @@ def _correlations(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
                     "low": found.low,
                     "high": found.high,
                     "n_points": found.n_points,
+                    "reliable": not measure.startswith("ld_") or bool(some["ld_reliable"].all()),
                 }
 
 
 def mean_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
-    """Means over the sites at which ρ is defined: group, attribute, measure, value, n_sites, n_undefined."""
+    """Means over the sites at which ρ is defined and reliable: group, attribute, measure, value, n_sites, n_undefined.
+
+    NaN where there is no such site.
+    """
     import pandas as pd
 
     rows = []
     for key, own in correlations.groupby(["group", "attribute", "measure"], sort=False):
-        figures = own[["value", "low", "high", "n_points"]].to_dict("records")
+        figures = own[own["reliable"]][["value", "low", "high", "n_points"]].to_dict("records")
         sites = [RankCorrelation(r["value"], r["low"], r["high"], r["n_points"], 0, 0) for r in figures]
         found = mean_correlation(sites)
         about = dict(zip(("group", "attribute", "measure"), key, strict=True))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
 from ioi_bench.studies.post.correlations import MEASURES
-from ioi_bench.studies.post.findings import FAILS, HOLDS, UNKNOWN, Finding
+from ioi_bench.studies.post.finding_pages import counted_verdicts, finding_lines, gpt2_lines
+from ioi_bench.studies.post.markdown import markdown_table
 from ioi_bench.studies.post.numbers import number, with_interval
-from ioi_bench.studies.post.tables import BUDGET, DIRECTIONS
+from ioi_bench.studies.post.tables import BUDGET, DIRECTIONS, EQUAL_SIZE, nothing_kept
+from ioi_bench.studies.post.training_pages import training_lines, what_they_are
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,39 +24,36 @@ _MEASURE_HEADINGS = [name.replace("|", "\\|") for name in MEASURES.values()]
 _EXPLAINED = 0.8
 
 
-def results_page(study: PostStudy, figures: Collection[str], commands: Sequence[str]) -> str:
+def results_page(study: PostStudy, figures: Collection[str], commands: Sequence[str], *, readme: bool = False) -> str:
     """The whole page, in Markdown.
 
     Args:
         study: what was found.
         figures: the names of the figures that were drawn.
         commands: what makes the page again.
+        readme: whether a README.md lies beside the page.
     """
-    found = study.tables
+    found, differences = study.tables, study.of_main("differences")
     sections = [
         _head(study, commands),
-        _training(found["curves"]),
+        what_they_are(study, readme),
+        training_lines(found["curves"], study.steady),
         _scores(found["scores"], study.seed),
         _accuracy(found["edits"]),
         _weights(found["edits"]),
-        _price(found["differences"]),
+        _price(differences, found["edits"]),
         _correlations(found["mean_correlations"], found["correlations"], study.candidates),
         _cosines(found["cosines"]),
-        _topk(found["differences"], "topk" in figures),
+        _topk(differences, "topk" in figures),
         _meaning(found["meaning"], found["faithful"]),
-        _findings(study.findings, study.made["model"]),
+        finding_lines(study.findings, study.made["model"]),
+        gpt2_lines(study.made["model"]),
     ]
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(headings)} |"
-    yield "|" + "---|" * len(headings)
-    yield from (f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join(filter(None, map("\n".join, sections))) + "\n"
 
 
 def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
-    made, verdicts = study.made, Counter(finding.verdict for finding in study.findings)
+    made = study.made
     yield f"# The post's results on {made['model']}"
     yield ""
     yield 'What "SAEs Discover Meaningful Features in the IOI Task" (the post) found on GPT-2 small, asked of'
@@ -65,8 +63,9 @@ def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
     yield from (f"$ {command}" for command in commands)
     yield "```"
     yield ""
-    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (HOLDS, FAILS, UNKNOWN))
-    yield f"[Findings of the post](#findings-of-the-post), {len(study.findings)} in all, by verdict: {counts}."
+    own, beside = ([one for one in study.findings if one.of_the_post is which] for which in (True, False))
+    yield f"[Findings of the post](#findings-of-the-post), {len(own)}, by verdict: {counted_verdicts(own)}."
+    yield f"[Beside the post's](#beside-the-posts), {len(beside)}: {counted_verdicts(beside)}."
     yield ""
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     hashes = [
@@ -76,7 +75,7 @@ def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
         ("recipe", made["recipe_sha256"]),
         ("training run", made["run"]),
     ]
-    yield from _table(["made from", "sha256"], ((name, f"`{sha[:16]}`") for name, sha in hashes))
+    yield from markdown_table(["made from", "sha256"], ((name, f"`{sha[:16]}`") for name, sha in hashes))
     yield ""
     yield f"{made['prompts']:,} test prompts, {made['train_prompts']:,} of train, {made['validation_prompts']:,} of"
     yield f"validation for selection. {versions}."
@@ -84,24 +83,9 @@ def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
     yield f"Brackets hold 95 % intervals: {made['draws']:,} draws of prompts, clustered by pair of names; differences"
     yield "are paired. Variants with a k stand there once for each k; of the others λ was selected, and of all"
     yield "the checkpoint: site by site, on validation, for the row's edit method (`docs/selection.md`). Tables show"
-    yield f"seed {study.seed}. *Agnostic* edits are `{AGNOSTIC}`, *aware* ones `{AWARE}` (METHOD §5)."
+    yield f"seed {study.seed}, those of scores and findings all seeds."
+    yield f"*Agnostic* edits are `{AGNOSTIC}`, *aware* ones `{AWARE}` (METHOD §5)."
     yield from (f"\nLeft out: {name}: {reason}" for name, reason in study.failed.items())
-
-
-def _training(curves: pd.DataFrame) -> Iterator[str]:
-    yield "## Training"
-    yield ""
-    yield "![Training curves](figures/curves.png)"
-    yield ""
-    yield "Where training ended: means over sites and seeds. *Late change*: of the error, over the last tenth of the"
-    yield "epochs."
-    yield ""
-    last = curves[curves["epoch"] == curves["epoch"].max()]
-    rows = (
-        (r.variant, f"{r.sparsity:g}", number(r.error), f"{r.l0:.1f}", number(r.dead), f"{100 * r.late_change:+.1f} %")
-        for r in last.itertuples()
-    )
-    yield from _table(["variant", "λ or k", "error", "L0", "dead share", "late change"], rows)
 
 
 def _scores(scores: pd.DataFrame, seed: int) -> Iterator[str]:
@@ -120,7 +104,7 @@ def _scores(scores: pd.DataFrame, seed: int) -> Iterator[str]:
         spread = number(own["value"].max() - own["value"].min()) if len(own) > 1 else "–"
         rows.append([str(label), *shown, spread, with_interval(aware.loc[label]) if label in aware.index else "–"])
     headings = ["variant", *(f"agnostic, seed {one}" for one in seeds), "spread", f"aware, seed {seed}"]
-    yield from _table(headings, rows)
+    yield from markdown_table(headings, rows)
 
 
 def _by_cell(frame: pd.DataFrame, cells: Sequence[str], column: str) -> list[str]:
@@ -150,7 +134,7 @@ def _accuracy(edits: pd.DataFrame) -> Iterator[str]:
     nothing = edits[edits["label"] == "no edit"]
     rows = [["no edit", "", *_by_cell(nothing, cells, "accuracy")]]
     rows.append(["skyline", "", *_by_cell(edits[edits["label"] == "skyline"], cells, "accuracy")])
-    yield from _table(["", "edit", *headings], [*rows, *_edit_rows(edits, "accuracy")])
+    yield from markdown_table(["", "edit", *headings], [*rows, *_edit_rows(edits, "accuracy")])
 
 
 def _weights(edits: pd.DataFrame) -> Iterator[str]:
@@ -162,26 +146,45 @@ def _weights(edits: pd.DataFrame) -> Iterator[str]:
     yield "Weight removed, centred (METHOD §6):"
     yield ""
     rows = [["skyline", "", *_by_cell(edits[edits["label"] == "skyline"], cells, "weight")]]
-    yield from _table(["", "edit", *headings], [*rows, *_edit_rows(edits, "weight")])
+    yield from markdown_table(["", "edit", *headings], [*rows, *_edit_rows(edits, "weight")])
 
 
-def _price(differences: pd.DataFrame) -> Iterator[str]:
+def _price(differences: pd.DataFrame, edits: pd.DataFrame) -> Iterator[str]:
     yield "## 3. The price of interpretability"
     yield ""
-    yield f"Accuracy of aware less agnostic edits at k = {BUDGET}, each variant selected for either; paired. Below 0:"
-    yield "being interpretable costs accuracy. The last column is the mean over the ranked cells."
+    yield "Accuracy of aware less agnostic edits, each variant selected for either; paired. Below 0: being"
+    yield "interpretable costs accuracy. The last column is the mean over the ranked cells. The k of agnostic edits"
+    yield "counts every feature that they change; aware ones remove k features and add as many. Edits of equal size are"
+    yield f"k = {EQUAL_SIZE} (aware) and k = {BUDGET} (agnostic)."
     yield ""
     yield "![The price of interpretability](figures/price.png)"
-    yield ""
     own = differences[differences["left"].str.endswith(f" · {AWARE}")]
-    yield from _difference_rows(own.assign(name=own["left"].str.removesuffix(f" · {AWARE}")), "variant")
+    own = own.assign(name=own["left"].str.removesuffix(f" · {AWARE}"))
+    for budget, heading in ((EQUAL_SIZE, "equal size"), (BUDGET, "equal k, aware about twice the size")):
+        yield ""
+        yield f"Aware k = {budget}, agnostic k = {BUDGET} ({heading}):"
+        yield ""
+        yield from _difference_rows(own[own["budget"] == budget], "variant")
+    yield ""
+    yield "Features changed (removed and added) per prompt and site, mean over the ranked cells:"
+    yield ""
+    yield from _sizes(edits)
+
+
+def _sizes(edits: pd.DataFrame) -> Iterator[str]:
+    own = edits[edits["ranked"] & (edits["variant"] != "")]
+    size = (own["n_removed"] + own["n_added"]).groupby([own["label"], own["method"], own["budget"]], sort=False).mean()
+    shown = ((AGNOSTIC, BUDGET), (AWARE, EQUAL_SIZE), (AWARE, BUDGET))
+    names = own.loc[own["method"] == AWARE, "label"].drop_duplicates()
+    rows = ([str(name), *(number(size.get((name, *key))) for key in shown)] for name in names)
+    yield from markdown_table(["variant", *(f"{method}, k = {budget}" for method, budget in shown)], rows)
 
 
 def _difference_rows(own: pd.DataFrame, heading: str) -> Iterator[str]:
     cells, headings = _cell_headings(own)
     headings = [name.replace("mean (unranked)", "mean") for name in headings]
     rows = ([str(name), *_by_cell(some, cells, "value")] for name, some in own.groupby("name", sort=False))
-    yield from _table([heading, *headings], rows)
+    yield from markdown_table([heading, *headings], rows)
 
 
 def _correlations(means: pd.DataFrame, sites: pd.DataFrame, candidates: pd.DataFrame) -> Iterator[str]:
@@ -191,7 +194,7 @@ def _correlations(means: pd.DataFrame, sites: pd.DataFrame, candidates: pd.DataF
     yield "A good measure of sparsity or error has ρ near 1; LD recovered should have one near −1."
     reliable = candidates.groupby("site")["ld_reliable"].any()
     yield f"At {int((~reliable).sum())} of {len(reliable)} sites ablating the site alone hardly moves the logit"
-    yield "difference: LD recovered means little there."
+    yield "difference: LD recovered means little there, and is left out."
     yield ""
     yield "![Rank correlations](figures/correlations.png)"
     yield "![One name mover](figures/scatter.png)"
@@ -201,17 +204,23 @@ def _correlations(means: pd.DataFrame, sites: pd.DataFrame, candidates: pd.DataF
     rows = []
     for (group, attribute), own in means.groupby(["group", "attribute"], sort=False):
         of = own.set_index("measure")["value"]
-        rows.append([str(group), str(attribute), f"{own['n_sites'].max()}", *(number(of[one]) for one in MEASURES)])
-    yield from _table(["SAEs", "attribute", "sites", *_MEASURE_HEADINGS], rows)
+        sites_of = own.set_index("measure")["n_sites"]
+        counts = [f"{sites_of['l0']}", f"{sites_of['ld_recovered']}"]
+        rows.append([str(group), str(attribute), *counts, *(number(of[one]) for one in MEASURES)])
+    yield from markdown_table(["SAEs", "attribute", "sites", "of LD", *_MEASURE_HEADINGS], rows)
     yield ""
     group = "relu + gated" if "relu + gated" in set(sites["group"]) else "all"
-    yield f"Site by site, {group}; brackets: 95 % over SAEs, taken for exchangeable:"
+    yield f"Site by site, {group}; brackets: 95 % over SAEs, taken for exchangeable (the true intervals are wider):"
     yield ""
     rows = []
     for (site, attribute), own in sites[sites["group"] == group].groupby(["site", "attribute"], sort=False):
         of_measure = own.set_index("measure")
-        rows.append([str(site), str(attribute), *(with_interval(of_measure.loc[one]) for one in MEASURES)])
-    yield from _table(["site", "attribute", *_MEASURE_HEADINGS], rows)
+        rows.append([str(site), str(attribute), *(_rho(of_measure.loc[one]) for one in MEASURES)])
+    yield from markdown_table(["site", "attribute", *_MEASURE_HEADINGS], rows)
+
+
+def _rho(row: Any) -> str:
+    return with_interval(row) if row["reliable"] else "–"
 
 
 def _cosines(cosines: pd.DataFrame) -> Iterator[str]:
@@ -229,7 +238,7 @@ def _cosines(cosines: pd.DataFrame) -> Iterator[str]:
             found = dict(zip(some["attribute"] + "@" + some["cross_section"], some["value"], strict=True))
             rows.append([str(label), *(number(found.get(place)) for place in places)])
         yield ""
-        yield from _table([direction, *places], rows)
+        yield from markdown_table([direction, *places], rows)
 
 
 def _topk(differences: pd.DataFrame, drawn: bool) -> Iterator[str]:
@@ -252,17 +261,21 @@ def _meaning(meaning: pd.DataFrame, faithful: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "![Explained features](figures/explained.png)"
     yield ""
-    yield "Share of living features that some explanation reaches at F1 ≥ t, mean over cross-sections (from train):"
+    yield "Share of living features that some explanation reaches at F1 ≥ t, mean over cross-sections (from train)."
+    yield "A feature that is active on nearly every prompt has an F1 near ⅔ against `pos`: .50 and .60 say little of"
+    yield "such features."
     yield ""
     thresholds = sorted(meaning["threshold"].unique())
     rows = []
     for label, own in meaning.groupby("label", sort=False):
         rows.append([str(label), *(number(own[own["threshold"] == t]["share"].mean()) for t in thresholds)])
-    yield from _table(["variant", *(f"F1 ≥ {number(t)}" for t in thresholds)], rows)
+    yield from markdown_table(["variant", *(f"F1 ≥ {number(t)}" for t in thresholds)], rows)
     yield ""
     yield f"*Kept*: logit difference with nothing but the features explained at {number(_EXPLAINED)}, as a share of"
     yield "the clean one. *Removed*: loss of it without them, as a share of mean ablation's. Sufficiency and necessity:"
-    yield "the same with the whole reconstruction (METHOD §6)."
+    yield "the same with the whole reconstruction (METHOD §6). Where nothing is explained *kept* is mean ablation"
+    yield "itself, the first row: only what lies above that was kept."
+    ablated = nothing_kept(meaning)
     for section in meaning["cross_section"].drop_duplicates():
         yield ""
         yield f"`{section}`:"
@@ -278,36 +291,7 @@ def _meaning(meaning: pd.DataFrame, faithful: pd.DataFrame) -> Iterator[str]:
             ]
             for label in own.index
         ]
-        yield from _table(["variant", "kept", "removed", "sufficiency", "necessity", "FVU", "L0"], rows)
-
-
-def _findings(findings: Sequence[Finding], model: str) -> Iterator[str]:
-    yield "## Findings of the post"
-    yield ""
-    yield f"Each is decided on {model} by a rule that was set beforehand, and by code. It *holds* if every interval"
-    yield "begins at the bound or beyond, *does not hold* if one ends short of it, and is *not measurable* where the"
-    yield "prompts leave that open or there is nothing to compare."
-    yield ""
-    rows = ([f"{i}. {one.claim}", f"**{one.verdict}**", one.reason] for i, one in enumerate(findings, 1))
-    yield from _table(["finding", model, "why"], rows)
-    for i, one in enumerate(findings, 1):
-        yield ""
-        yield f"**{i}. {one.claim}: {one.verdict}.** Source: {one.source}. Rule: {one.rule}."
-        if one.evidence:
-            yield ""
-            exact = all(e.low == e.value == e.high for e in one.evidence)
-            shown = (
-                number(e.value) if exact else f"{number(e.value)} [{number(e.low)} {number(e.high)}]"
-                for e in one.evidence
-            )
-            yield from _table([e.what for e in one.evidence], [list(shown)])
-    if model != "gpt2":
-        yield ""
-        yield "### gpt2"
-        yield ""
-        yield "All of them: **needs weights**. With GPT-2 small at hand (a GPU for the training):"
-        yield ""
-        yield "```console"
-        yield "$ ioi-bench train reference_saes/recipes/gpt2.toml --out runs/gpt2 --device cuda"
-        yield "$ ioi-bench study post runs/gpt2 --model gpt2 --out reference_saes/gpt2"
-        yield "```"
+        if section in ablated.index:
+            nothing = [with_interval(ablated.loc[section], name) for name in ("kept", "removed")]
+            rows.insert(0, ["nothing kept (mean ablation)", *nothing, "", "", "", ""])
+        yield from markdown_table(["variant", "kept", "removed", "sufficiency", "necessity", "FVU", "L0"], rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
-from ioi_bench.studies.post.tables import BUDGET
+from ioi_bench.studies.post.tables import BUDGET, EQUAL_SIZE
 
 if TYPE_CHECKING:
     import altair as alt
@@ -145,12 +145,13 @@ def weight_chart(edits: pd.DataFrame) -> alt.Chart:
 
 
 def price_chart(differences: pd.DataFrame) -> alt.Chart:
-    """Aware less agnostic, paired, with intervals: a panel a cell."""
+    """Aware less agnostic at equal size, paired, with intervals: a panel a cell."""
     own = differences[differences["left"].str.endswith(f" · {AWARE}") & (differences["cell"] != "mean")]
+    own = own[own["budget"] == EQUAL_SIZE]
     frame = own.assign(label=own["left"].str.removesuffix(f" · {AWARE}"))
     heading = title(
-        f"The price of interpretability: accuracy of aware − agnostic edits, k = {BUDGET}",
-        "each variant tuned for either method; 95 % intervals, paired over prompts",
+        f"The price of interpretability: aware edits, k = {EQUAL_SIZE}, less agnostic ones, k = {BUDGET}",
+        "edits of equal size; each variant tuned for either method; 95 % intervals, paired over prompts",
     )
     return styled(_points(frame, "label", "aware − exchange").properties(title=heading))
 

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.data import Progress, silent
-from ioi_bench.evaluation.selection import candidates_table, headline_attributes
+from ioi_bench.evaluation.selection import candidates_table, headline_attributes, select
 from ioi_bench.studies.post import tables
 from ioi_bench.studies.post.chosen import AGNOSTIC, chosen_suites
 from ioi_bench.studies.post.correlations import mean_correlations, served_rows, site_correlations
-from ioi_bench.studies.post.findings import Finding, find
+from ioi_bench.studies.post.findings import find
 from ioi_bench.studies.post.judging import Bench, Judged, chosen_to_suites, judge_suites
+from ioi_bench.studies.post.training_tables import choice_table, curve_table, steady_span
+from ioi_bench.studies.post.verdicts import Finding
+from ioi_bench.training.programs import program
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +42,11 @@ class PostStudy:
         judged: the suites with their cards.
         seed: whose suites are compared; the others are for the spread of the score.
         candidates: of selection, under ``exchange``, of that seed and the attribute that each site serves.
+        choices: where selection landed, by variant, over sites and seeds.
         curves: of training.
+        steady: two epochs at the learning rate's height: a quarter of all, before it falls.
+        resampled_after: the epochs after which dead features start again.
+        not_resampled: variants of the run whose dead features never start again.
         failed: suites that could not be made, and why.
     """
 
@@ -47,7 +54,11 @@ class PostStudy:
     judged: tuple[Judged, ...]
     seed: int
     candidates: pd.DataFrame
+    choices: pd.DataFrame
     curves: pd.DataFrame
+    steady: tuple[int, int]
+    resampled_after: tuple[int, ...]
+    not_resampled: tuple[str, ...]
     failed: Mapping[str, str]
 
     @cached_property
@@ -63,14 +74,20 @@ class PostStudy:
         return {
             "scores": tables.score_table(self.judged),
             "edits": tables.edit_table(self.main),
-            "differences": tables.difference_table(self.main),
+            "differences": tables.difference_table(self.judged),
             "correlations": correlations,
             "mean_correlations": mean_correlations(correlations),
             "cosines": tables.cosine_table(agnostic),
             "meaning": tables.meaning_table(agnostic),
             "faithful": tables.faithful_table(agnostic),
-            "curves": tables.curve_table(self.curves),
+            "choices": self.choices,
+            "curves": curve_table(self.curves, self.steady),
         }
+
+    def of_main(self, name: str) -> pd.DataFrame:
+        """The rows of a table that are of the seed that is compared."""
+        found = self.tables[name]
+        return found[found["seed"] == self.seed]
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -119,6 +136,8 @@ def study_post(
     Raises:
         InputError: nothing of the run can be judged; and as `candidates_table`.
     """
+    import pandas as pd
+
     keep = run.folder if keep is None else keep
     table = candidates_table(
         run,
@@ -145,6 +164,8 @@ def study_post(
         "circuit": made.circuit,
         "circuit_sha256": made.circuit_sha256,
         "recipe_sha256": run.recipe.sha256,
+        "epochs": run.recipe.epochs,
+        "learning_rate": run.recipe.learning_rate,
         "run": run.identity,
         "prompts": made.n_prompts,
         "train_prompts": made.n_train_prompts,
@@ -152,8 +173,20 @@ def study_post(
         "draws": made.n_draws,
         "versions": made.versions,
     }
-    candidates = served_rows(table, headline_attributes(circuit), seed=seed)
-    return PostStudy(about, judged, seed, candidates, run.curves, failed)
+    served = headline_attributes(circuit)
+    choices = pd.concat([served_rows(select(table), served, seed=one) for one in run.recipe.seeds])
+    return PostStudy(
+        about,
+        judged,
+        seed,
+        served_rows(table, served, seed=seed),
+        choice_table(choices, table),
+        run.curves,
+        steady_span(run.recipe.epochs, decay=run.recipe.tactics.decay),
+        run.recipe.resample_after,
+        tuple(name for name in run.recipe.variants if program(name).frozen),
+        failed,
+    )
 
 
 def write_study(study: PostStudy, folder: Path, commands: Sequence[str]) -> None:
@@ -171,22 +204,26 @@ def write_study(study: PostStudy, folder: Path, commands: Sequence[str]) -> None
     from ioi_bench.studies.post.pages import results_page
 
     found = study.tables
+    differences = study.of_main("differences")
     charts = {
         "accuracy": panels.accuracy_chart(found["edits"]),
         "weight": panels.weight_chart(found["edits"]),
-        "price": panels.price_chart(found["differences"]),
+        "price": panels.price_chart(differences),
         "correlations": figures.correlation_chart(found["correlations"]),
         "scatter": figures.scatter_chart(study.candidates, study.name_mover_site),
         "cosine": figures.cosine_chart(found["cosines"]),
         "explained": figures.meaning_chart(found["meaning"]),
         "curves": figures.curve_chart(found["curves"]),
     }
-    if "topk k=3, last epoch" in set(found["differences"]["left"]):
-        charts["topk"] = panels.topk_chart(found["differences"])
+    if "topk k=3, last epoch" in set(differences["left"]):
+        charts["topk"] = panels.topk_chart(differences)
     figures.write_charts(charts, folder / "figures")
     record = json.dumps(study.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     write_file(folder / "results.json", (record + "\n").encode())
-    write_file(folder / "RESULTS.md", results_page(study, list(charts), commands).encode())
+    write_file(
+        folder / "RESULTS.md",
+        results_page(study, list(charts), commands, readme=(folder / "README.md").is_file()).encode(),
+    )
 
 
 def _quiet(message: str) -> None:

@@ -22,20 +22,26 @@ if TYPE_CHECKING:
 __all__ = [
     "BUDGET",
     "DIRECTIONS",
+    "EQUAL_SIZE",
     "Outcomes",
     "cosine_table",
-    "curve_table",
     "difference_table",
     "edit_table",
     "faithful_table",
     "meaning_table",
+    "nothing_kept",
     "score_table",
 ]
 
 BUDGET = 2
 """The post's budget."""
 
+EQUAL_SIZE = 1
+"""The budget at which ``aware`` changes as many features as ``exchange`` at `BUDGET`: it removes so many and adds as
+many; exchange's budget counts both."""
+
 DIRECTIONS = ("codes → features", "features → codes")
+
 _COLUMNS = {"accuracy": "accuracy", "weight": "weight_removed"}
 
 
@@ -106,10 +112,11 @@ def _edit(edit: EditFigures) -> dict[str, Any]:
 
 
 def difference_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Paired differences at k = 2 with their intervals: kind, left, right, cell, ranked, value, low, high.
+    """Paired differences with their intervals: seed, kind, budget, left, right, cell, ranked, value, low, high.
 
-    Every variant less the skyline (``accuracy`` and ``weight``), aware less agnostic of every variant, and the pairs
-    that the findings ask for. The row ``mean`` is the mean over the ranked cells.
+    Of every seed at k = 2: every variant less the skyline (``accuracy`` and ``weight``), and the pairs that the
+    findings ask for. Aware (``budget``: its) less agnostic at k = 2, where there are suites selected for aware. The
+    row ``mean`` is the mean over the ranked cells.
 
     Raises:
         InputError: the suites were judged on different prompts.
@@ -118,25 +125,33 @@ def difference_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
     if len({(one.card.made.spec_sha256, one.card.made.n_prompts) for one in judged}) > 1:
         raise InputError("the cards are of different prompts, and cannot be compared prompt by prompt")
+    rows: list[dict[str, Any]] = []
+    for seed in dict.fromkeys(one.chosen.seed for one in judged):
+        own = [one for one in judged if one.chosen.seed == seed]
+        rows += [{"seed": seed, **row} for row in _differences(own)]
+    return pd.DataFrame(rows)
+
+
+def _differences(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
+    """Of one seed."""
     agnostic = {one.chosen.label: Outcomes(one) for one in judged if one.chosen.method == AGNOSTIC}
     aware = {one.chosen.label: Outcomes(one) for one in judged if one.chosen.method == AWARE}
-    rows: list[dict[str, Any]] = []
     for label, outcomes in agnostic.items():
         for kind in _COLUMNS:
-            rows += _difference(kind, (label, outcomes, AGNOSTIC, BUDGET), ("skyline", outcomes, "skyline", 1))
+            yield from _difference(kind, (label, outcomes, AGNOSTIC, BUDGET), ("skyline", outcomes, "skyline", 1))
         if label in aware:
-            left = (f"{label} · {AWARE}", aware[label], AWARE, BUDGET)
-            rows += _difference("accuracy", left, (f"{label} · {AGNOSTIC}", outcomes, AGNOSTIC, BUDGET))
+            for budget in (EQUAL_SIZE, BUDGET):
+                left = (f"{label} · {AWARE}", aware[label], AWARE, budget)
+                yield from _difference("accuracy", left, (f"{label} · {AGNOSTIC}", outcomes, AGNOSTIC, BUDGET))
     for one, other in _pairs(list(agnostic)):
         left, right = ((name, agnostic[name], AGNOSTIC, BUDGET) for name in (one, other))
-        rows += _difference("accuracy", left, right)
-    return pd.DataFrame(rows)
+        yield from _difference("accuracy", left, right)
 
 
 def _pairs(labels: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Suites that are compared, where both are there."""
     last = "topk k=3, last epoch"
-    wanted = [("gated", "relu"), (last, "gated"), (last, "relu")]
+    wanted = [("gated", "relu"), (last, "gated"), (last, "relu"), ("topk k=3", "gated")]
     wanted += [(f"frozen-decoder k={k}", f"topk k={k}") for k in (3, 6, 12, 24)]
     return ((one, other) for one, other in wanted if one in labels and other in labels)
 
@@ -159,7 +174,7 @@ def _difference(kind: str, left: _Side, right: _Side) -> Iterator[dict[str, Any]
         columns["mean"] = (False, draws[:, torch.tensor(ranked)].mean(1))
     for name, (counts, of_cell) in columns.items():
         found = interval(of_cell)
-        about = {"kind": kind, "left": left[0], "right": right[0], "cell": name, "ranked": counts}
+        about = {"kind": kind, "budget": left[3], "left": left[0], "right": right[0], "cell": name, "ranked": counts}
         yield {**about, "value": found.value, "low": found.low, "high": found.high}
 
 
@@ -210,18 +225,14 @@ def faithful_table(judged: Iterable[Judged]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def curve_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """Training curves, means over sites and seeds: variant, sparsity, epoch, error, l0, dead, and how the error ended.
+def nothing_kept(meaning: pd.DataFrame) -> pd.DataFrame:
+    """``kept`` where no feature is explained, which is mean ablation, by cross-section: where some suite has such.
 
-    ``late_change``, on the rows of the last epoch: the error's relative change over the last tenth of the epochs.
+    Args:
+        meaning: of `meaning_table`.
     """
-    figures = ["error", "l0", "dead"]
-    grouped = curves.groupby(["variant", "sparsity", "epoch"], sort=False)[figures].mean().reset_index()
-    last = int(grouped["epoch"].max())
-    tenth = max(1, last - max(1, last // 10))
-    ends = {at: grouped[grouped["epoch"] == at].set_index(["variant", "sparsity"])["error"] for at in (tenth, last)}
-    change = (ends[last] / ends[tenth] - 1).rename("late_change").reset_index().assign(epoch=last)
-    return grouped.merge(change, how="left", on=["variant", "sparsity", "epoch"])
+    own = meaning[(meaning["share"] == 0) & meaning["kept"].notna()].drop_duplicates("cross_section")
+    return own.set_index("cross_section")[["kept", "kept_low", "kept_high", "removed", "removed_low", "removed_high"]]
 
 
 def _about(chosen: Chosen) -> dict[str, Any]:
