@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+_ON_A_GPU = 256  # SAEs in one program: at METHOD §8's sizes its buffers take about a GB
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as reference_saes/recipes/quick.toml.")],
@@ -29,8 +31,9 @@ def train(
     device: options.Device = "cpu",
     model: Annotated[str | None, typer.Option("--model", "-m", help="Instead of the recipe's model.")] = None,
     chunk_members: Annotated[
-        int, typer.Option("--chunk", min=1, help="At most so many SAEs in one program: memory and speed, not results.")
-    ] = 32,
+        int | None,
+        typer.Option("--chunk", min=1, help="At most so many SAEs in one program: memory and speed, not results."),
+    ] = None,
     estimate_only: Annotated[bool, typer.Option("--estimate", help="Say how long it will take, and stop.")] = False,
 ) -> None:
     """Train all SAEs of a recipe: every variant, sparsity and seed, at every site of the model's circuit, together.
@@ -59,7 +62,8 @@ def train(
     elif (folder / "chunks").exists() and not (resume or estimate_only):
         raise InputError(f"{folder} holds a run that was begun: add --resume to go on, or choose another --out")
     with progress() as report:
-        run = _prepared(settings, folder, chunk_members, report)
+        many = chunk_members or (None if device == "cpu" else _ON_A_GPU)
+        run = _prepared(settings, folder, many, report)
         took = duration(estimate(run, device=device))
         say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {took} from nothing, as measured here")
         if estimate_only:
@@ -68,7 +72,7 @@ def train(
     say(f"trained {len(run.members):,} SAEs in {folder}/: choose among them with `ioi-bench select {folder}`")
 
 
-def _prepared(recipe: Recipe, folder: Path, chunk_members: int, report: Report) -> Run:
+def _prepared(recipe: Recipe, folder: Path, chunk_members: int | None, report: Report) -> Run:
     """Capture what is to be learnt, and write it down as a run."""
     from ioi_bench.lm.model import load_model
     from ioi_bench.training.inputs import capture_inputs

@@ -40,7 +40,7 @@ class TrainInputs:
     gradients: Mapping[Site, Float[Tensor, "prompt d_in"]] | None
     provenance: Mapping[str, Any]
 
-    def plan(self, folder: Path, recipe: Recipe, *, chunk_members: int = 32) -> Run:
+    def plan(self, folder: Path, recipe: Recipe, *, chunk_members: int | None = None) -> Run:
         """A run on these, begun or to begin: `create_run`, which says what it raises."""
         return create_run(
             folder,

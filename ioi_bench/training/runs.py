@@ -44,6 +44,7 @@ CURVES = ("loss", "error", "l0", "dead")
 active features a prompt, the share of features that no prompt activated."""
 
 _VERSION = 1
+_CACHE = 1 << 22  # bytes of all features of a batch, of which a step reads and writes some ten times
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def create_run(
     *,
     gradients: Mapping[Site, Float[Tensor, "prompt d_in"]] | None = None,
     provenance: Mapping[str, Any] | None = None,
-    chunk_members: int = 32,
+    chunk_members: int | None = None,
 ) -> Run:
     """Plan a run and write down all that it needs; where the same run was begun before, go on with that.
 
@@ -249,8 +250,9 @@ def create_run(
         activations: of the same train prompts at every site, in the model's units.
         gradients: of the logit difference by these activations, for variants that ask for them.
         provenance: JSON values: where the activations came from.
-        chunk_members: at most so many members learn together. It changes memory and speed, and results within float
-            tolerance; a run that was begun keeps its chunks.
+        chunk_members: at most so many members learn together; by default as many as a processor's cache
+            likes. It changes memory and speed, and results within float tolerance; a run that was begun keeps its
+            chunks.
 
     Raises:
         InputError: no or unusable activations, no gradients where some are needed, or another run lies there.
@@ -259,7 +261,8 @@ def create_run(
     _check_data(recipe, activations, gradients)
     sites = sorted(activations, key=str)
     scales = {str(s): input_scale(s, activations[s]) if recipe.tactics.input_scale else 1.0 for s in sites}
-    chunks = _chunks(recipe, {site: activations[site].shape[1] for site in sites}, chunk_members)
+    most = chunk_members or max(1, _CACHE // (recipe.batch_size * recipe.d_sae * 4))
+    chunks = _chunks(recipe, {site: activations[site].shape[1] for site in sites}, most)
     data = {f"activations/{site}": activations[site].float().contiguous() for site in sites}
     data |= {f"gradients/{site}": gradients[site].float().contiguous() for site in sites if gradients is not None}
     digest = hashlib.sha256(recipe.sha256.encode())
