@@ -33,8 +33,8 @@ def finding_lines(findings: Sequence[Finding], model: str) -> Iterator[str]:
     yield "are over SAEs, taken for exchangeable: checkpoints of one training run resemble each other, and the true"
     yield "intervals are wider. What decides there are means over sites, with their range."
     yield ""
-    yield "Bounds were set before any figure was seen. That seeds must agree, that the price is one of edits of equal"
-    yield "size, and that LD recovered counts only where it means something was added after a first look."
+    yield "Bounds were set before the figures of this run were seen. That seeds must agree, that the price is one"
+    yield "of edits of equal size, and that LD recovered counts only where it means something was added after that."
     yield ""
     yield from _verdicts([(i, one) for i, one in numbered if one.of_the_post], model)
     yield ""
