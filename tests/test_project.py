@@ -157,4 +157,5 @@ def test_benchmark_results_have_the_agreed_form():
             assert result["met"] is None
             assert result["ratio"] < 1.2 * result["bound"]  # overheads count for both sides
         else:
-            assert result["met"] == (result["ratio"] >= result["goal"])
+            near_bound = "matmul_share" in result and result["matmul_share"] >= result["matmul_share_goal"]
+            assert result["met"] == (result["ratio"] >= result["goal"] or near_bound)

@@ -270,7 +270,7 @@ def test_evaluate_takes_plugins_baselines_and_reports(cli, sound, tmp_path):
     rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
     assert rows["axes"] == rows["pca"], "they are the same dictionaries"
     assert (tmp_path / "card" / "report-names.txt").read_text() == TOPK.name
-    assert "| topk |" in (tmp_path / "card" / "report-markdown.md").read_text()
+    assert f"| {TOPK.name} |" in (tmp_path / "card" / "report-markdown.md").read_text()
     card = json.loads((tmp_path / "card" / "card.json").read_text())
     assert [row["name"] for row in card["baselines"]] == ["axes", "pca"]
     assert card["made"]["plugins"] == {"baseline axes": f"sound ({sound})"}

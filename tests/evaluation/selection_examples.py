@@ -27,6 +27,9 @@ class MemoryRun:
     recipe: dict = field(default_factory=lambda: {"d_sae": 16})
     loaded: list = field(default_factory=list)
 
+    def require_finished(self):
+        """All that it holds is trained."""
+
     @property
     def members(self):
         return tuple(dict.fromkeys(member for member, _ in self.weights))
