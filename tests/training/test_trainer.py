@@ -190,6 +190,21 @@ def test_curves_have_a_row_a_member_and_epoch(tmp_path):
     assert (curves.error <= curves.loss + 1e-5).all()
 
 
+def test_dead_features_start_again_after_the_epochs_that_say_so(tmp_path):
+    """Until then nothing differs from a run that never resamples; in the next epoch more features are active."""
+    few = {"variants": {"relu": [8.0]}, "epochs": 30, "resampling": {"after": [20], "warmup": 1}, "checkpoints": []}
+    on, off = (trained(tmp_path, "relu", tactics={"resample": value}, **few).curves for value in (True, False))
+    keys = ["site", "sparsity", "seed", "epoch"]
+    on, off = on.set_index(keys).sort_index(), off.set_index(keys).sort_index()
+    before = on.index.get_level_values("epoch") <= 20
+    columns = ["error", "l0", "dead"]
+    assert (on.loc[before, columns] == off.loc[before, columns]).all().all()
+    after = on.index.get_level_values("epoch") == 21
+    alone, again = off.loc[after, "dead"].mean(), on.loc[after, "dead"].mean()
+    assert alone > 0.1
+    assert again < alone / 2
+
+
 def test_input_scale_off_trains_in_the_models_units(tmp_path):
     run = trained(tmp_path, "topk", tactics={"input_scale": False})
     assert {run.dictionary(member, 6).scale for member in run.members} == {1.0}
