@@ -1,0 +1,119 @@
+"""A folder of submissions, read."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ioi_bench.errors import InputError
+from ioi_bench.evaluation.card import Card
+from ioi_bench.leaderboard.records import Badge, Submission, Verdict
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["CARD", "PROMPTS", "SUBMISSION", "VERDICT", "Entry", "entry_folder", "find_entries", "read_entry"]
+
+CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission.toml", "verdict.json"
+
+_R = TypeVar("_R", bound=BaseModel)
+_MAX_BYTES = 4 << 20  # of one JSON or TOML file; a card of all methods has 0.2 MB
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One submission.
+
+    Attributes:
+        folder: where its files lie.
+        verdict: None until it was verified, and where its files are no longer those that were.
+    """
+
+    folder: Path
+    card: Card
+    submission: Submission
+    verdict: Verdict | None
+
+    @property
+    def badge(self) -> Badge:
+        """How far it can be trusted."""
+        return "self-reported" if self.verdict is None else self.verdict.badge
+
+    @property
+    def key(self) -> str:
+        """``track/org__name/hash``: unique on a leaderboard, and its folder below ``results``."""
+        return f"{self.card.track}/{self.submission.folder}"
+
+
+def entry_folder(results: Path, track: str, submission: Submission) -> Path:
+    """Where a submission's files belong."""
+    return results / track / submission.folder
+
+
+def find_entries(results: Path) -> Iterator[Path]:
+    """Folders of submissions below ``results``, sorted.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not results.is_dir():
+        raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
+    yield from sorted(path.parent for path in results.glob(f"*/*/*/{SUBMISSION}"))
+
+
+def read_entry(folder: Path) -> Entry:
+    """The submission in a folder; its prompts stay on the disk.
+
+    Raises:
+        InputError: a file is missing, too large or damaged, or the folder is not where its content says.
+    """
+    submission = _parsed(Submission, folder / SUBMISSION)
+    _bounded(folder / CARD)
+    card = Card.read(folder / CARD)
+    if not (folder / PROMPTS).is_file():
+        raise InputError(f"{str(folder)!r} has no {PROMPTS}")
+    expected = f"{card.track}/{submission.folder}"
+    if folder.absolute().as_posix().rpartition("/results/")[2] != expected:
+        raise InputError(f"{str(folder)!r} is not where its content belongs: results/{expected}")
+    if card.made.suite_sha256 != submission.suite_sha256:
+        raise InputError(f"in {str(folder)!r} the card and {SUBMISSION} name different suites")
+    verdict = _parsed(Verdict, folder / VERDICT) if (folder / VERDICT).exists() else None
+    if verdict is not None and not _covers(verdict, folder):
+        verdict = None
+    return Entry(folder, card, submission, verdict)
+
+
+def _covers(verdict: Verdict, folder: Path) -> bool:
+    hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS)]
+    return hashes == [verdict.card_sha256, verdict.prompts_sha256]
+
+
+def _bounded(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise InputError(f"{str(path)!r} has {size:,} bytes; at most {_MAX_BYTES:,} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+
+
+def _parsed(kind: type[_R], path: Path) -> _R:
+    data = _bounded(path)
+    try:
+        if path.suffix == ".toml":
+            return kind.model_validate(tomllib.loads(data.decode()))
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError(f"{str(path)!r}: {where}: {first['msg']}") from error
+    except ValueError as error:  # not TOML, not UTF-8
+        raise InputError(f"{str(path)!r} cannot be read: {error}") from error
