@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ioi_bench.atomic import write_file
-from ioi_bench.pages.drawing import number
+from ioi_bench.pages.marks import number
 from ioi_bench.pages.rows import Point, Row
 
 __all__ = ["overview_budget", "overview_spec", "vega_script"]
@@ -52,8 +53,18 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
         legend=alt.Legend(title="architecture", orient="right"),
     )
     base = alt.Chart(alt.NamedData(_NAME)).encode(
-        x=alt.X("weight:Q", scale=alt.Scale(domain=[0, 1], clamp=True), title="weight removed (centred)"),
-        y=alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, 1.02], nice=False, clamp=True), title="edit accuracy"),
+        x=alt.X(
+            "weight:Q",
+            scale=alt.Scale(domain=[0, 1], clamp=True),
+            title="weight removed (centred)",
+            axis=alt.Axis(tickCount=6),
+        ),
+        y=alt.Y(
+            "accuracy:Q",
+            scale=alt.Scale(domain=[0, 1.02], nice=False, clamp=True),
+            title="edit accuracy",
+            axis=alt.Axis(tickCount=6),
+        ),
     )
     suites = base.transform_filter(alt.datum.kind == _SUITE)
     at_budget = suites.transform_filter("datum.budget == budget")
@@ -68,13 +79,17 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
         trail.mark_line(strokeWidth=1.5, opacity=0.7).encode(color=colour, order="budget:Q"),
         trail.mark_point(filled=False, size=40).encode(color=colour),
         trail.mark_text(dx=8, dy=-8, fontSize=10).encode(text="budget:Q", color=colour),
-        at_budget.mark_point(filled=True, size=85, cursor="pointer").encode(
+        at_budget.mark_point(filled=True, size=85, cursor="pointer")
+        .encode(
             color=colour,
             opacity=alt.condition(hovered, alt.value(1), alt.value(0.78)),
             size=alt.condition(hovered, alt.value(170), alt.value(85)),
-        ).add_params(hovered),
+        )
+        .add_params(hovered),
     )
-    chart = chart.add_params(budget, alt.param(name="ink", value="#666666")).properties(width="container", height=_HEIGHT)
+    chart = chart.add_params(budget, alt.param(name="ink", value="#666666")).properties(
+        width="container", height=_HEIGHT
+    )
     spec = chart.to_dict()
     spec["datasets"] = {_NAME: list(_values(rows, link))}
     return spec
@@ -99,9 +114,7 @@ def _values(rows: Sequence[Row], link: str) -> Iterator[dict[str, Any]]:
         yield {"kind": _NO_EDIT, "name": _NO_EDIT, "fixed": True, **_at(first.no_edit)}
     for budget in sorted({point.budget for row in rows for point in row.nulls}):
         points = [point for row in rows for point in row.nulls if point.budget == budget]
-        mean = Point(
-            budget, sum(p.accuracy for p in points) / len(points), sum(p.weight for p in points) / len(points)
-        )
+        mean = Point(budget, sum(p.accuracy for p in points) / len(points), sum(p.weight for p in points) / len(points))
         yield {"kind": _NULL, "name": "matched random dictionaries, mean", **_at(mean)}
 
 
@@ -117,11 +130,11 @@ def vega_script(cache_dir: Path | None = None) -> str:
     """
     import vl_convert
 
-    name = f"vega-{vl_convert.__version__}.js"
+    name = f"vega-{metadata.version('vl-convert-python')}.js"
     if cache_dir is not None and (kept := cache_dir / "pages" / name).is_file():
         return kept.read_text(encoding="utf-8")
     # A scope of its own: the bundle's helpers have one-letter names, which scripts of a page share.
-    script = "(()=>{" + vl_convert.javascript_bundle() + "\n})();\n"
+    script = "(()=>{" + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") + "\n})();\n"
     if cache_dir is not None:
         write_file(cache_dir / "pages" / name, script.encode())
     return script

@@ -8,17 +8,27 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from ioi_bench.evaluation.card import CardCell, EditFigures, Figure
+from ioi_bench.evaluation.card import CardCell, EditFigures
 from ioi_bench.evaluation.score import HEADLINE_METHOD
+from ioi_bench.pages.marks import number
 from ioi_bench.pages.rows import Point, Row
 
-__all__ = ["BADGE_SHAPES", "METHODS", "badge_mark", "curves", "method_class", "number", "overview", "series_mark", "whisker"]
+__all__ = [
+    "BADGE_SHAPES",
+    "METHODS",
+    "badge_mark",
+    "curves",
+    "method_class",
+    "number",
+    "overview",
+    "series_mark",
+    "whisker",
+]
 
 METHODS = ("exchange", "split", "aware", "universal")
 """Those that have a colour and a mark of their own; plugins' share the rest."""
 
 _SPARE = 3
-_WIDTH, _HEIGHT = 116, 14
 _STAR = "M0-6 1.4-1.9 5.7-1.9 2.2.7 3.5 4.9 0 2.3-3.5 4.9-2.2.7-5.7-1.9-1.4-1.9Z"
 _MARKS = {
     "exchange": '<circle r="3.4"/>',
@@ -28,31 +38,9 @@ _MARKS = {
     "skyline": f'<path d="{_STAR}"/>',
     "null": '<path d="M-3-3 3 3M3-3-3 3"/>',
     "no-edit": '<circle r="3"/>',
+    "suite": '<circle r="4"/>',
 }
 _OTHER = '<circle class="open" r="3.2"/>'
-BADGE_SHAPES = {
-    "private-season": '<path d="M8 1.2 14 4v4.2c0 3.4-2.5 5.7-6 6.8-3.5-1.1-6-3.4-6-6.8V4Z"/><path class="in" d="m5 8 2.2 2.2L11.2 6"/>',
-    "reproduced": '<circle cx="8" cy="8" r="6.6"/><path class="in" d="m5 8.2 2.2 2.2 4-4.4"/>',
-    "self-reported": '<circle class="open" cx="8" cy="8" r="5.8"/>',
-    "refuted": '<path d="M5.2 1.4h5.6l3.8 3.8v5.6l-3.8 3.8H5.2L1.4 10.8V5.2Z"/><path class="in" d="m5.5 5.5 5 5m0-5-5 5"/>',
-}
-"""Told apart by shape, not by colour alone: a shield, a disc with a tick, a ring, an octagon with a cross."""
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for people: a true minus, no minus before a zero, a dash where there is none.
-
-    >>> number(0.51649), number(-0.04, 2), number(-0.0001), number(None), number(12.04, 1)
-    ('0.516', '−0.04', '0.000', '–', '12.0')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def badge_mark(badge: str) -> Markup:
-    """The badge's shape."""
-    return Markup(f'<svg class="mark" viewBox="0 0 16 16" aria-hidden="true">{BADGE_SHAPES[badge]}</svg>')
 
 
 def series_mark(series: str) -> Markup:
@@ -68,24 +56,6 @@ def method_class(method: str, methods: Sequence[str]) -> str:
     return f"m-spare{others.index(method) % _SPARE}"
 
 
-def whisker(figure: Figure, low: float, high: float) -> Markup:
-    """A score with its interval on an axis from ``low`` to ``high``, with ticks at 0 (random) and 1 (the skyline)."""
-
-    def x(value: float) -> float:
-        return 2 + (_WIDTH - 4) * min(max((value - low) / (high - low), 0), 1)
-
-    value = figure.value or 0.0
-    left = x(value if figure.low is None else figure.low)
-    right = x(value if figure.high is None else figure.high)
-    return Markup(
-        f'<svg class="whisker" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true">'
-        f'<path class="axis" d="M2 7H{_WIDTH - 2}"/><path class="tick" d="M{x(0):.1f} 3V11M{x(1):.1f} 3V11"/>'
-        f'<path class="value" d="M{x(0):.1f} 7H{x(value):.1f}"/>'
-        f'<path class="span" d="M{left:.1f} 7H{max(right, left + 0.5):.1f}"/>'
-        f'<circle cx="{x(value):.1f}" cy="7" r="3.2"/></svg>'
-    )
-
-
 @dataclass(frozen=True)
 class _Panel:
     """A plot's frame: where its axes lie, and what they span.
@@ -98,7 +68,7 @@ class _Panel:
     y_range: tuple[float, float]
     width: int = 268
     height: int = 196
-    left: int = 34
+    left: int = 42
     bottom: int = 32
     log: bool = False
 
@@ -120,13 +90,15 @@ class _Panel:
         for tick in (0, 0.25, 0.5, 0.75, 1):
             y = self.y(tick)
             parts.append(f'<path class="grid" d="M{self.left} {y:.1f}H{right}"/>')
-            parts.append(f'<text x="{self.left - 5}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
+            parts.append(f'<text x="{self.left - 7}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
         for tick in x_ticks:
             x = self.x(tick)
             parts.append(f'<path class="grid" d="M{x:.1f} 8V{bottom}"/>')
             parts.append(f'<text x="{x:.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>')
         middle = (self.left + right) / 2
-        parts.append(f'<text class="title" x="{middle:.0f}" y="{self.height - 3}" text-anchor="middle">{x_title}</text>')
+        parts.append(
+            f'<text class="title" x="{middle:.0f}" y="{self.height - 3}" text-anchor="middle">{x_title}</text>'
+        )
         if y_title:
             parts.append(
                 f'<text class="title" transform="translate(9 {(8 + bottom) / 2:.0f}) rotate(-90)" '
@@ -160,7 +132,9 @@ def _against_weight(cell: CardCell, methods: Sequence[str]) -> str:
     parts = [panel.frame((0, 0.25, 0.5, 0.75, 1), "weight removed (centred)", "edit accuracy")]
     if sky is not None and sky.accuracy.value is not None and sky.weight_removed.value is not None:
         x, y = panel.x(sky.weight_removed.value), panel.y(sky.accuracy.value)
-        parts.append(f'<path class="sky-line" d="M{panel.left} {y:.1f}H{panel.width - 8}M{x:.1f} 8V{panel.height - 32}"/>')
+        parts.append(
+            f'<path class="sky-line" d="M{panel.left} {y:.1f}H{panel.width - 8}M{x:.1f} 8V{panel.height - 32}"/>'
+        )
     for method in methods:
         css = method_class(method, methods)
         own = [(e.weight_removed.value, e.accuracy.value, e) for e in cell.edits if e.method == method]
@@ -199,7 +173,9 @@ def _against_budget(cell: CardCell, methods: Sequence[str]) -> str:
             parts.append(f'<path class="{css}" d="M{panel.left} {panel.y(level):.1f}H{panel.width - 8}"/>')
     for method in methods:
         css = method_class(method, methods)
-        own = sorted((e.budget, e.accuracy.value, e) for e in cell.edits if e.method == method and e.accuracy.value is not None)
+        own = sorted(
+            (e.budget, e.accuracy.value, e) for e in cell.edits if e.method == method and e.accuracy.value is not None
+        )
         parts.append(_path(panel, css, [(x, y) for x, y, _ in own if y is not None]))
         parts += [panel.mark(method, x, y, _told(edit), css) for x, y, edit in own if y is not None]
     return panel.svg(f"{cell.name}: edit accuracy against budget, by edit method", "".join(parts))
@@ -233,11 +209,14 @@ def _told(edit: EditFigures) -> str:
 
 def overview(rows: Sequence[Row], budget: int) -> Markup:
     """All suites of a track at one budget: accuracy against weight, means over the ranked headline cells."""
-    panel = _Panel((0, 1), (0, 1), width=760, height=400, left=44, bottom=38)
+    panel = _Panel((0, 1), (0, 1), width=760, height=400, left=46, bottom=38)
     parts = [panel.frame((0, 0.2, 0.4, 0.6, 0.8, 1), "weight removed (centred)", "edit accuracy")]
     points = [(row, point) for row in rows for point in row.points if point.budget == budget]
     nulls = [point for row in rows for point in row.nulls if point.budget == budget]
-    parts += [panel.mark("suite", p.weight, p.accuracy, _suite_told(row, p), f"suite b-{row.badge or 'none'}") for row, p in points]
+    parts += [
+        panel.mark("suite", p.weight, p.accuracy, _suite_told(row, p), f"suite b-{row.badge or 'none'}")
+        for row, p in points
+    ]
     if nulls:
         x, y = (sum(values) / len(nulls) for values in ([p.weight for p in nulls], [p.accuracy for p in nulls]))
         parts.append(panel.mark("null", x, y, "matched random dictionaries, mean"))

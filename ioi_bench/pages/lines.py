@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ioi_bench.evaluation.card import Direction, Figure
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.pages.draws import ScoreDraws
-from ioi_bench.pages.drawing import number
+from ioi_bench.pages.marks import number
 from ioi_bench.pages.shown import Shown, edit_of, shown_budget
 
 __all__ = ["Line", "beside", "compared_record", "lines_of"]
@@ -27,6 +27,7 @@ class Line:
         text: as people read it.
         value: for telling which is better; None for words.
         interval: as people read it; empty where there is none.
+        low, high: the same as numbers.
     """
 
     section: str
@@ -35,6 +36,8 @@ class Line:
     value: float | None = None
     interval: str = ""
     direction: Direction = "none"
+    low: float | None = None
+    high: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -77,7 +80,7 @@ def _line(section: str, label: str, figure: Figure | None, direction: Direction 
     if figure.low is not None and figure.high is not None:
         interval = f"[{number(figure.low, digits)}, {number(figure.high, digits)}]"
     way = figure.direction if figure.direction != "none" else direction
-    return Line(section, label, number(figure.value, digits), figure.value, interval, way)
+    return Line(section, label, number(figure.value, digits), figure.value, interval, way, figure.low, figure.high)
 
 
 def beside(suites: Sequence[Shown]) -> list[tuple[str, list[tuple[str, list[Line | None]]]]]:
@@ -97,7 +100,7 @@ def compared_record(shown: Shown, draws: ScoreDraws | None) -> dict[str, Any]:
         "slug": shown.slug,
         "name": shown.name,
         "track": list(shown.comparable),
-        "lines": [[li.section, li.label, li.text, li.interval, li.value, li.direction] for li in lines_of(shown)],
+        "lines": [asdict(line) for line in lines_of(shown)],
         "score": None if score is None else [score.value, score.low, score.high],
         "paired": None if draws is None else draws.paired_with,
         "draws": None if draws is None else [round(_DRAW_SCALE * float(value)) for value in draws.values],

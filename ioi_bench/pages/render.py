@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.leaderboard.records import BADGES
-from ioi_bench.pages import drawing
+from ioi_bench.pages import drawing, marks
 from ioi_bench.pages.shown import edit_of, shown_budget
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.globals |= {
-        "badge_mark": drawing.badge_mark,
+        "badge_mark": marks.badge_mark,
         "badge_order": lambda badge: -1 if badge is None else BADGES.index(badge),
         "badge_words": list(_BADGE_WORDS.items()),
         "curves": drawing.curves,
@@ -125,11 +125,11 @@ def _environment() -> jinja2.Environment:
         "headline": HEADLINE_METHOD,
         "mark": drawing.series_mark,
         "method_class": drawing.method_class,
-        "number": drawing.number,
+        "number": marks.number,
         "overview": drawing.overview,
         "shown_budget": shown_budget,
         "version": metadata.version("ioi-bench"),
-        "whisker": drawing.whisker,
+        "whisker": marks.whisker,
     }
     return environment
 

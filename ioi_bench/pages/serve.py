@@ -75,9 +75,7 @@ def serve(
                 thread.join()
 
 
-def _watch(
-    site: Site, before: dict[Path, Stamp], told: Callable[[Built | IoiBenchError], None], stop: Event
-) -> None:
+def _watch(site: Site, before: dict[Path, Stamp], told: Callable[[Built | IoiBenchError], None], stop: Event) -> None:
     failed = ""
     while not stop.wait(_LOOK_EVERY_SECONDS):
         try:

@@ -118,7 +118,9 @@ class Site:
         """Never mix with, or delete, what is not ours."""
         taken = self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir()))
         if taken and not (self.out / _MARK).is_file():
-            raise InputError(f"{str(self.out)!r} exists and is not a site of ioi-bench: choose another folder for --out")
+            raise InputError(
+                f"{str(self.out)!r} exists and is not a site of ioi-bench: choose another folder for --out"
+            )
         _put(self.out / _MARK, b'{"made_by": "ioi-bench leaderboard build"}\n')
 
     def _digested(self, folders: Sequence[Path]) -> Iterator[tuple[Path, Row | str]]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.pages.chart import overview_budget, overview_spec
-from ioi_bench.pages.drawing import number
+from ioi_bench.pages.marks import number
 from ioi_bench.pages.render import script_json
 from ioi_bench.pages.rows import CellMark, Row
 from ioi_bench.pages.ties import Place, ranked

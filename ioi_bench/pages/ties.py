@@ -59,7 +59,9 @@ class Place:
     tied_with: int
 
 
-def difference(a: Figure, b: Figure, a_draws: ScoreDraws | None = None, b_draws: ScoreDraws | None = None) -> Difference:
+def difference(
+    a: Figure, b: Figure, a_draws: ScoreDraws | None = None, b_draws: ScoreDraws | None = None
+) -> Difference:
     """``a − b``, paired where both have draws over the same prompts.
 
     Two separate intervals of half-width 0.03 and 0.04: theirs is 0.05 wide on each side.

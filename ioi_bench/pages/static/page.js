@@ -266,12 +266,12 @@
     return `${said}: the first less the second is ${number(found.value)} [${number(found.low)}, ${number(found.high)}], ${how}.`;
   };
   const cell = (line) => {
-    const td = made("td", { class: "num" }, line ? line[2] : "–");
-    if (line?.[3]) td.append(" ", made("span", { class: "interval" }, line[3]));
+    const td = made("td", { class: "num" }, line ? line.text : "–");
+    if (line?.interval) td.append(" ", made("span", { class: "interval" }, line.interval));
     return td;
   };
   const compared = (a, b) => {
-    const key = (line) => JSON.stringify(line.slice(0, 2));
+    const key = (line) => JSON.stringify([line.section, line.label]);
     const right = new Map(b.lines.map((line) => [key(line), line]));
     const left = new Map(a.lines.map((line) => [key(line), line]));
     const keys = [...new Set([...left.keys(), ...right.keys()])];
@@ -288,10 +288,12 @@
       for (const one of lines) {
         const l = left.get(one), r = right.get(one), label = JSON.parse(one)[1];
         const cells = [cell(l), cell(r)];
-        const both = typeof l?.[4] === "number" && typeof r?.[4] === "number";
-        if (both && l[5] !== "none" && l[4] !== r[4]) cells[(l[4] > r[4]) === (l[5] === "higher") ? 0 : 1].classList.add("better");
+        const both = typeof l?.value === "number" && typeof r?.value === "number";
+        const intervals = both && [l.low, l.high, r.low, r.high].every((end) => typeof end === "number");
+        const apart = intervals && (l.low > r.high || l.high < r.low);
+        if (apart && l.direction !== "none") cells[(l.value > r.value) === (l.direction === "higher") ? 0 : 1].classList.add("better");
         const digits = label === "L0" ? 1 : 3;
-        body.append(made("tr", {}, made("th", { scope: "row" }, label), ...cells, made("td", { class: "num diff" }, both ? number(l[4] - r[4], digits) : "–")));
+        body.append(made("tr", {}, made("th", { scope: "row" }, label), ...cells, made("td", { class: "num diff" }, both ? number(l.value - r.value, digits) : "–")));
       }
       table.append(body);
     }
@@ -304,7 +306,8 @@
     if (!a || !b) { target.replaceChildren(made("p", { class: "about" }, "Choose two suites.")); return; }
     try {
       const [left, right] = await Promise.all([load(a), load(b)]);
-      target.replaceChildren(made("p", { class: "said" }, verdict(left, right)), compared(left, right));
+      target.replaceChildren(made("p", { class: "said" }, verdict(left, right)), compared(left, right),
+        made("p", { class: "about" }, "Bold: better, with the two intervals apart."));
     } catch (error) {
       target.replaceChildren(made("p", { class: "notice" }, `This cannot be shown: ${error.message}`));
     }
