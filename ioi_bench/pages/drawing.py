@@ -13,17 +13,7 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.rows import Point, Row
 
-__all__ = [
-    "BADGE_SHAPES",
-    "METHODS",
-    "badge_mark",
-    "curves",
-    "method_class",
-    "number",
-    "overview",
-    "series_mark",
-    "whisker",
-]
+__all__ = ["METHODS", "curves", "method_class", "overview", "series_mark"]
 
 METHODS = ("exchange", "split", "aware", "universal")
 """Those that have a colour and a mark of their own; plugins' share the rest."""
