@@ -23,7 +23,7 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_val
 from ioi_bench.leaderboard.results import PROMPTS
 from ioi_bench.pages.shown import Shown
 
-__all__ = ["ScoreDraws", "read_draws"]
+__all__ = ["ScoreDraws", "draw_score", "read_draws"]
 
 _TOLERANCE = 1e-3  # per-prompt weights are stored as float32
 _MAX_ROWS, _MAX_BYTES = 20_000_000, 2 << 30
@@ -39,11 +39,11 @@ class ScoreDraws:
 
     Attributes:
         paired_with: equal for suites whose draws are paired: same prompts, draws and seed.
-        values: ``[draw]``.
+        scores: ``[draw]``.
     """
 
     paired_with: str
-    values: np.ndarray
+    scores: np.ndarray
 
 
 def read_draws(shown: Shown) -> ScoreDraws | None:
@@ -51,20 +51,24 @@ def read_draws(shown: Shown) -> ScoreDraws | None:
 
     The null of each cell is held at the card's value: the random dictionaries' results per prompt are not on disk.
     """
-    path = shown.folder / PROMPTS
-    score = shown.score
-    if score is None or score.value is None or not path.is_file() or shown.card.made.n_draws > _MAX_DRAWS:
+    score, draws = shown.score, draw_score(shown)
+    if score is None or score.value is None or draws is None:
         return None
+    return draws if abs(float(draws.scores[0]) - score.value) <= _TOLERANCE else None
+
+
+def draw_score(shown: Shown) -> ScoreDraws | None:
+    """The same, whatever score the card states."""
     import pyarrow as pa
 
+    path = shown.folder / PROMPTS
+    if not path.is_file() or shown.card.made.n_draws > _MAX_DRAWS:
+        return None
     try:
         table = _table(path)
-        draws = None if table is None else _drawn(shown, table)
+        return None if table is None else _drawn(shown, table)
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError):  # whatever a hostile file may hold
         return None
-    if draws is None or not abs(float(draws.values[0]) - score.value) <= _TOLERANCE:
-        return None
-    return draws
 
 
 def _table(path: Path) -> Any:

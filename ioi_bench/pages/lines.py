@@ -103,5 +103,5 @@ def compared_record(shown: Shown, draws: ScoreDraws | None) -> dict[str, Any]:
         "lines": [asdict(line) for line in lines_of(shown)],
         "score": None if score is None else [score.value, score.low, score.high],
         "paired": None if draws is None else draws.paired_with,
-        "draws": None if draws is None else [round(_DRAW_SCALE * float(value)) for value in draws.values],
+        "draws": None if draws is None else [round(_DRAW_SCALE * float(value)) for value in draws.scores],
     }

@@ -72,7 +72,7 @@ def difference(
     (0.1, 0.05, 0.15, False)
     """
     if a_draws is not None and b_draws is not None and a_draws.paired_with == b_draws.paired_with:
-        both = a_draws.values - b_draws.values
+        both = a_draws.scores - b_draws.scores
         low, high = np.nanquantile(both[1:], [_LOW, _HIGH])
         return Difference(float(both[0]), float(low), float(high), paired=True)
     value = _number(a.value) - _number(b.value)

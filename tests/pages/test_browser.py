@@ -56,6 +56,11 @@ def names(page, track=1):
     )
 
 
+def l0s(page):
+    rows = page.locator("section:not([hidden]) tr[data-l0]")
+    return rows.evaluate_all("rows => rows.map(row => row.dataset.l0 === '' ? -1 : Number(row.dataset.l0))")
+
+
 def header(page, text):
     return page.locator("section.track:not([hidden]) thead th", has_text=re.compile(text)).first
 
@@ -87,12 +92,12 @@ def test_sorting_reorders_suites_and_not_the_reference_rows(site, opened):
     header(page, "IOI score").click()
     assert header(page, "IOI score").get_attribute("aria-sort") == "ascending"
     scored = [name for name in ranked if name != "some-lab/unscored"]
-    assert [name for name in names(page) if name != "some-lab/unscored"][0] == scored[-1]
+    assert next(name for name in names(page) if name != "some-lab/unscored") == scored[-1]
     assert page.locator("section:not([hidden]) table.ranking tbody").first.get_attribute("class") == "reference skyline"
     header(page, "^\\s*Rank").click()
     assert names(page) == ranked
     header(page, "^\\s*L0").click()
-    values = [float(x or -1) for x in page.locator("section:not([hidden]) tr[data-l0]").evaluate_all("rows => rows.map(r => r.dataset.l0)")]
+    values = l0s(page)
     assert values == sorted(values, reverse=True)
 
 
@@ -114,7 +119,7 @@ def test_search_and_filters_work_together_and_can_be_reset(site, opened):
     page.get_by_role("button", name="Reset").click()
     page.get_by_label("L0 from").fill("3.5")
     page.wait_for_selector("text=/Showing \\d of 6 suites/")
-    found = page.locator("section:not([hidden]) tr[data-l0]").evaluate_all("rows => rows.map(r => +r.dataset.l0)")
+    found = l0s(page)
     assert found
     assert min(found) >= 3.5
 
@@ -134,8 +139,9 @@ def point_of(page, name):
         """name => {
           const holder = document.querySelector('section.track:not([hidden]) .vega');
           const view = holder.ioiView;
-          const find = (item) => item.datum?.name === name && item.datum.kind === 'suite' && item.mark?.marktype === 'symbol'
-            ? item : (item.items ?? []).map(find).find(Boolean);
+          const fits = (item) => item.datum?.name === name && item.datum.kind === 'suite' &&
+            item.mark?.marktype === 'symbol';
+          const find = (item) => fits(item) ? item : (item.items ?? []).map(find).find(Boolean);
           const item = find(view.scenegraph().root);
           const box = holder.querySelector('canvas').getBoundingClientRect(), [dx, dy] = view.origin();
           return { x: box.left + dx + item.x, y: box.top + dy + item.y };
@@ -209,6 +215,13 @@ def test_comparing_says_when_it_means_nothing(site, opened):
     forged.wait_for_selector("text=Choose two suites.")
 
 
+FOCUSED = """(() => {
+  const focused = document.activeElement, text = focused.textContent.trim();
+  const order = focused.matches('.dt-column-order') ? focused.closest('th').textContent.trim() : null;
+  return { tag: focused.tagName, text: text.slice(0, 40), order, outline: getComputedStyle(focused).outlineStyle };
+})()"""
+
+
 def test_everything_is_reached_by_keyboard(site, opened):
     page = opened(site / "index.html")
     page.keyboard.press("Tab")
@@ -218,13 +231,13 @@ def test_everything_is_reached_by_keyboard(site, opened):
     reached, order = set(), names(page)
     for _ in range(120):
         page.keyboard.press("Tab")
-        told = page.evaluate("[document.activeElement.tagName, document.activeElement.className, document.activeElement.textContent.trim().slice(0, 40), getComputedStyle(document.activeElement).outlineStyle]")
-        reached.add(told[0] + " " + told[2])
-        assert told[3] != "none", f"no focus to be seen on {told}"
-        if told[1].startswith("dt-column-order") and page.evaluate("document.activeElement.closest('th').textContent").strip().startswith("L0"):
+        told = page.evaluate(FOCUSED)
+        reached.add(f"{told['tag']} {told['text']}")
+        assert told["outline"] != "none", f"no focus to be seen on {told}"
+        if told["order"] == "L0":
             page.keyboard.press("Enter")
             assert page.evaluate("document.activeElement.closest('th').getAttribute('aria-sort')") == "descending"
-        if told[2] == "gated-a":
+        if told["text"] == "gated-a":
             break
     assert {"INPUT ", "A topk-a", "A gated-a", "BUTTON Reset"} <= reached
     assert names(page) != order

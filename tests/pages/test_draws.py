@@ -28,10 +28,10 @@ def test_the_sample_gives_the_cards_score_and_the_draws_its_interval(cards, kind
     shown = of_card(cards[kind], 1)
     draws = read_draws(shown)
     assert draws is not None
-    assert len(draws.values) == shown.card.made.n_draws + 1
-    assert draws.values[0] == pytest.approx(shown.score.value, abs=1e-4)
+    assert len(draws.scores) == shown.card.made.n_draws + 1
+    assert draws.scores[0] == pytest.approx(shown.score.value, abs=1e-4)
     # The card's interval also has the random dictionaries' spread, which is small.
-    assert np.quantile(draws.values[1:], [0.025, 0.975]) == pytest.approx([shown.score.low, shown.score.high], abs=0.02)
+    assert np.quantile(draws.scores[1:], [0.025, 0.975]) == pytest.approx([shown.score.low, shown.score.high], abs=0.02)
 
 
 def test_suites_on_the_same_prompts_are_paired_and_on_fewer_are_not(cards, folder):
@@ -44,7 +44,7 @@ def test_suites_on_the_same_prompts_are_paired_and_on_fewer_are_not(cards, folde
 def test_the_order_of_rows_does_not_matter(cards, folder):
     before = read_draws(of_card(cards["topk"], 1))
     after = rewritten(folder, lambda frame: frame.sample(frac=1, random_state=0))
-    np.testing.assert_allclose(after.values, before.values)
+    np.testing.assert_allclose(after.scores, before.scores)
     assert after.paired_with == before.paired_with
 
 

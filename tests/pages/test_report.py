@@ -51,7 +51,11 @@ def test_it_has_every_card(report, cards):
 
 @pytest.mark.parametrize(
     ("paths", "out", "message"),
-    [([], "a.html", "at least one card"), (["nowhere"], "a.html", "no card at"), (["nowhere"], "a.pdf", "an .html file")],
+    [
+        ([], "a.html", "at least one card"),
+        (["nowhere"], "a.html", "no card at"),
+        (["nowhere"], "a.pdf", "an .html file"),
+    ],
 )
 def test_what_cannot_be_reported(paths, out, message, tmp_path):
     with pytest.raises(InputError, match=message):
