@@ -75,6 +75,7 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
         others.mark_point(filled=True, size=110, opacity=0.9).encode(
             shape=alt.Shape("kind:N", scale=shapes, legend=alt.Legend(title="for reference", orient="right")),
             color=alt.value({"expr": "ink"}),
+            tooltip="name:N",
         ),
         trail.mark_line(strokeWidth=1.5, opacity=0.7).encode(color=colour, order="budget:Q"),
         trail.mark_point(filled=False, size=40).encode(color=colour),
@@ -84,6 +85,7 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
             color=colour,
             opacity=alt.condition(hovered, alt.value(1), alt.value(0.78)),
             size=alt.condition(hovered, alt.value(170), alt.value(85)),
+            tooltip="name:N",  # the page shows more; without it, Vega does not call
         )
         .add_params(hovered),
     )

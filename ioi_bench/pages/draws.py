@@ -27,7 +27,8 @@ __all__ = ["ScoreDraws", "draw_score", "read_draws"]
 
 _TOLERANCE = 1e-3  # per-prompt weights are stored as float32
 _MAX_ROWS, _MAX_BYTES = 20_000_000, 2 << 30
-_MAX_DRAWS = 10_000
+_MAX_DRAWS, _MAX_SEEDS = 10_000, 16
+_DICTIONARY, _SUITE = "dictionary", "suite"
 _PROMPT = ("template", "prefix", "pattern", "io", "s")
 _FIGURES = ("cell", "prompt", "method", "budget", "accuracy", "weight_removed")
 _NO_EDIT, _SKYLINE = ("no-edit", 0), ("skyline", 1)
@@ -49,7 +50,8 @@ class ScoreDraws:
 def read_draws(shown: Shown) -> ScoreDraws | None:
     """The draws of a suite's score; None where its file cannot be read or does not give the card's score.
 
-    The null of each cell is held at the card's value: the random dictionaries' results per prompt are not on disk.
+    Where the file has the random dictionaries' results too, the null of each cell is drawn along; else it is held at
+    the card's value.
     """
     score, draws = shown.score, draw_score(shown)
     if score is None or score.value is None or draws is None:
@@ -67,7 +69,8 @@ def draw_score(shown: Shown) -> ScoreDraws | None:
     try:
         table = _table(path)
         return None if table is None else _drawn(shown, table)
-    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError):  # whatever a hostile file may hold
+    # Whatever a hostile file may hold.
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
         return None
 
 
@@ -81,11 +84,22 @@ def _table(path: Path) -> Any:
         size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if meta.num_rows > _MAX_ROWS or size > _MAX_BYTES:
             return None
-        table = file.read(columns=[*_FIGURES, *_PROMPT], use_threads=False)
-    method, budget = table["method"], table["budget"]
+        own = [_DICTIONARY] if _DICTIONARY in file.schema_arrow.names else []
+        table = file.read(columns=[*_FIGURES, *_PROMPT, *own], use_threads=False)
+    method, budget = table["method"], pc.cast(table["budget"], "int64")
     scored = pc.and_(pc.equal(method, HEADLINE_METHOD), pc.is_in(budget, value_set=_ints(SCORED_BUDGETS)))
     wanted = pc.or_(scored, pc.is_in(pc.cast(method, "string"), value_set=_strings(("no-edit", "skyline"))))
     return table.filter(wanted).combine_chunks()
+
+
+def _of(table: Any, dictionary: str) -> Any:
+    """The rows of the suite's own dictionaries, or of random ones; None where the file has none of these."""
+    import pyarrow.compute as pc
+
+    if _DICTIONARY not in table.column_names:
+        return table if dictionary == _SUITE else None
+    found = table.filter(pc.equal(table[_DICTIONARY], dictionary)).combine_chunks()
+    return found if found.num_rows else None
 
 
 def _ints(values: Sequence[int]) -> Any:
@@ -103,27 +117,36 @@ def _strings(values: Sequence[str]) -> Any:
 def _drawn(shown: Shown, table: Any) -> ScoreDraws | None:
     made = shown.card.made
     budgets = [budget for budget in made.budgets if budget in SCORED_BUDGETS]
-    keys = [_NO_EDIT, _SKYLINE, *((HEADLINE_METHOD, budget) for budget in budgets)]
+    edits = [(HEADLINE_METHOD, budget) for budget in budgets]
     cells = [cell.name for cell in shown.scored]
-    grid = _grid(table, cells, keys, made.n_prompts)
+    grid = _grid(_of(table, _SUITE), cells, [_NO_EDIT, _SKYLINE, *edits], made.n_prompts)
     if grid is None:
         return None
     figures, prompts = grid
-    means = _bootstrap(prompts, made.n_draws, made.seed).mean(torch.from_numpy(figures))
-    nulls = [cell.scores[HEADLINE_METHOD].s_null.value for cell in shown.scored]
-    if any(null is None for null in nulls):
+    boot = _bootstrap(prompts, made.n_draws, made.seed)
+    means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
+    s = _cell_values(means, means[:, :, 2:], budgets)
+    seeds = {cell.scores[HEADLINE_METHOD].null.seeds for cell in shown.scored}
+    nulls = [_grid(_of(table, f"random {i}"), cells, edits, made.n_prompts) for i in range(min(max(seeds), _MAX_SEEDS))]
+    drawn = [_cell_values(means, boot.mean(torch.from_numpy(null[0])), budgets) for null in nulls if null is not None]
+    stated = [cell.scores[HEADLINE_METHOD].s_null.value for cell in shown.scored]
+    if drawn and len(drawn) < len(nulls):
         return None
-    scores = [_score(means[:, i], budgets, null) for i, null in enumerate(nulls) if null is not None]
+    if drawn:
+        s_null = torch.stack(drawn).mean(0)
+    elif any(value is None for value in stated):
+        return None
+    else:
+        s_null = torch.tensor(stated, dtype=s.dtype).expand_as(s)
     paired = hashlib.sha256(f"{prompts.sha256} {made.n_draws} {made.seed}".encode()).hexdigest()
-    return ScoreDraws(paired, torch.stack(scores).mean(0).numpy())
+    return ScoreDraws(paired, null_normalised(s, s_null).mean(1).numpy())
 
 
-def _score(means: Tensor, budgets: Sequence[int], null: float) -> Tensor:
-    """The score of one cell; ``means [draw, edit, (accuracy, weight)]``."""
+def _cell_values(means: Tensor, edited: Tensor, budgets: Sequence[int]) -> Tensor:
+    """S ``[draw, cell]`` of edits, against no edit and the skyline, the first two of ``means``."""
     accuracy, weight = means.unbind(-1)
-    at = {"no_edit": accuracy[:, :1], "skyline": accuracy[:, 1:2], "skyline_weight": weight[:, 1:2]}
-    s = cell_value(edit_value(accuracy[:, 2:], weight[:, 2:], **at), budgets)
-    return null_normalised(s, torch.full_like(s, null))
+    at = {"no_edit": accuracy[..., :1], "skyline": accuracy[..., 1:2], "skyline_weight": weight[..., 1:2]}
+    return cell_value(edit_value(*edited.unbind(-1), **at), budgets)
 
 
 @dataclass(frozen=True)
@@ -150,9 +173,11 @@ def _grid(
     table: Any, cells: Sequence[str], keys: Sequence[tuple[str, int]], n: int
 ) -> tuple[np.ndarray, _Prompts] | None:
     """``[prompt, cell, edit, (accuracy, weight)]``, and the prompts; None where a row is missing or there twice."""
+    if table is None or not cells:
+        return None
     cell, prompt, edit = _index(table["cell"], cells), table["prompt"].to_numpy(), _edit_index(table, keys)
     kept = (cell >= 0) & (edit >= 0) & (prompt >= 0) & (prompt < n)
-    if kept.sum() != n * len(cells) * len(keys) or not cells:
+    if kept.sum() != n * len(cells) * len(keys):
         return None
     where = prompt[kept], cell[kept], edit[kept]
     grid = np.full((n, len(cells), len(keys), 2), np.nan)

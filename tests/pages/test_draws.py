@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ioi_bench.pages.draws import read_draws
+from ioi_bench.pages.draws import draw_score, read_draws
 from ioi_bench.pages.shown import of_card
 
 
@@ -72,3 +72,21 @@ def test_a_damaged_or_missing_file_is_not_used(folder):
     assert read_draws(of_card(folder, 1)) is None
     path.unlink()
     assert read_draws(of_card(folder, 1)) is None
+
+
+def test_random_dictionaries_in_the_file_are_the_null_that_is_drawn(cards, folder):
+    """By hand: random dictionaries that do what the suite does have its S, and the score of any cell is 0 then."""
+
+    def with_nulls(frame):
+        nulls = [frame[frame["method"] == "exchange"].assign(dictionary=f"random {i}") for i in range(3)]
+        sites = frame.head(5).assign(cell=None, dictionary="suite", method="reconstruction", budget=0, accuracy=None)
+        return pd.concat([frame.assign(dictionary="suite"), *nulls, sites])
+
+    path = folder / "prompts.parquet"
+    with_nulls(pd.read_parquet(path)).to_parquet(path, index=False)
+    shown = of_card(folder, 1)
+    np.testing.assert_allclose(draw_score(shown).scores, 0, atol=1e-12)
+    assert read_draws(shown) is None  # the card says something else
+    table = pd.read_parquet(path)
+    table[table["dictionary"] == "suite"].to_parquet(path, index=False)
+    assert read_draws(shown).scores[0] == pytest.approx(shown.score.value, abs=1e-4)

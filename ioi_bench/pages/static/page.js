@@ -38,8 +38,8 @@
       pageLength: MANY,
       order: [[rank, "asc"]],
       orderMulti: true,
-      columnDefs: [...picks, { targets: "num", className: "num", orderSequence: ["desc", "asc"] },
-        { targets: rank, orderSequence: ["asc", "desc"] }, { targets: "c-score", orderSequence: ["desc", "asc"] }],
+      columnDefs: [...picks, { targets: rank, orderSequence: ["asc", "desc"] }, // of two that fit a column, the first counts
+        { targets: ["num", "c-score"], orderSequence: ["desc", "asc"] }, { targets: "_all", orderSequence: ["asc", "desc"] }],
       layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: long ? "paging" : null },
       language: { zeroRecords: "No suite fits these filters.", emptyTable: "No suites." },
     });
@@ -138,8 +138,8 @@
   const tip = made("div", { class: "tip", "aria-hidden": "true" });
   tip.hidden = true;
   document.body.append(tip);
-  const tooltip = (_handler, event, item) => {
-    const datum = item?.datum?.kind ? item.datum : null;
+  const tooltip = (_handler, event, item, value) => {
+    const datum = value !== null && item?.datum?.kind ? item.datum : null; // null: the pointer has left
     tip.hidden = !datum;
     if (!datum) return;
     const number = (value) => value.toFixed(3);
