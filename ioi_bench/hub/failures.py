@@ -49,6 +49,11 @@ def explain(address: HubAddress, error: Exception) -> IoiBenchError:
     """
     if (known := _by_class(address, error)) is not None:
         return known
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return StorageError(
+            f"cannot keep {address} in the cache ({error.filename or 'HF_HUB_CACHE'}: {error.strerror}): free some "
+            "space, or point HF_HOME or HF_HUB_CACHE elsewhere"
+        )
     status = _status(error)
     if status == 403:
         return InputError(f"{endpoint()} forbids reading {address}: {token_said()} Give one whose rights cover it")
@@ -71,6 +76,9 @@ def explain_upload(address: HubAddress, error: Exception, *, pull_request: bool,
     if (known := _by_class(address, error)) is not None:
         return known
     status, left = _status(error), _left(committing)
+    local = next((one for one in _chain(error) if isinstance(one, OSError) and one.filename), None)
+    if local is not None:
+        return InputError(f"cannot read {str(local.filename)!r} ({local.strerror}), which was to be uploaded. {left}")
     if status == 400:
         return InputError(f"{endpoint()} refuses what was sent to {address}: {_said(error)}. {left}")
     if status == 403:
@@ -120,11 +128,6 @@ def _by_class(address: HubAddress, error: Exception) -> IoiBenchError | None:
         return InputError(_gated(address))
     if isinstance(error, (errors.RevisionNotFoundError, errors.RepositoryNotFoundError)):
         return _not_found(address, sure=isinstance(error, errors.RevisionNotFoundError))
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return StorageError(
-            f"cannot keep {address} in the cache ({error.filename or 'HF_HUB_CACHE'}: {error.strerror}): free some "
-            "space, or point HF_HOME or HF_HUB_CACHE elsewhere"
-        )
     return None
 
 

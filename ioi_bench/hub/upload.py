@@ -184,7 +184,10 @@ def _operations(files: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
             raise InputError(f"{name!r} is no name of a file in a repository: write it as folder/file.json")
         if isinstance(content, Path) and not content.is_file():
             raise InputError(f"cannot upload {name!r}: there is no file {str(content)!r}")
-    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=files[name]) for name in sorted(files)]
+    try:
+        return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=files[name]) for name in sorted(files)]
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename!r}, which is to be uploaded: {error.strerror}") from error
 
 
 def _groups(operations: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:

@@ -166,6 +166,15 @@ def test_tokens_that_cannot_be_sent(hub, monkeypatch, tmp_path, token):
     assert hub.requests == []
 
 
+@pytest.mark.parametrize("name", ["large.npz", "small.json"])
+def test_a_file_that_vanishes_meanwhile(hub, waited, tmp_path, name):
+    file = tmp_path / name
+    file.write_bytes(b"soon gone")
+    with pytest.raises(InputError, match=rf"cannot read '{file}' \(No such file or directory\)"):
+        upload({name: file}, BOARD, progress=lambda *_: file.unlink(missing_ok=True), **SAY)
+    assert len(hub.commits(BOARD)) == 2
+
+
 def test_a_branch_that_moved(hub, waited):
     hub.fail("commit", (412, {"X-Error-Message": "A commit has happened since. Please refresh and try again."}))
     with pytest.raises(HubUnavailableError, match=r"changed while it was written to \(A commit has happened since"):

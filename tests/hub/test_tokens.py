@@ -18,7 +18,7 @@ from loopback import Hub, User, connect, serve
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.hub import open_hub
 from ioi_bench.hub.snapshot import snapshot
-from ioi_bench.hub.tokens import check_token, shown, without_secrets
+from ioi_bench.hub.tokens import check_token, guarded_logs, shown, without_secrets
 from ioi_bench.hub.upload import upload
 
 TOKEN = "hf_geheimesWort123"
@@ -112,6 +112,17 @@ def test_the_client_would_have_told_it(hub, monkeypatch, tmp_path):
     assert shown(ValueError("nothing to hide")) is not None
     assert TOKEN not in without_secrets(f"{TOKEN} in the middle of {TOKEN}s")
     assert "hf_otherToken999" not in without_secrets("one that is not ours: hf_otherToken999")
+
+
+def test_what_the_client_logs(said, monkeypatch):
+    """It logs addresses that it tries again, which may hold a password, and words of answers."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    log = logging.getLogger("huggingface_hub.utils._http")
+    with guarded_logs():
+        log.warning("%s thrown while requesting GET http://me:geheim@127.0.0.1/%s", 503, TOKEN)
+    assert said.getvalue() == "503 thrown while requesting GET http://127.0.0.1/***\n"
+    log.warning("after %s", TOKEN)
+    assert TOKEN in said.getvalue()  # ours alone, and only meanwhile
 
 
 def test_a_cause_far_down_is_found():

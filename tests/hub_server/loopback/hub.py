@@ -38,7 +38,8 @@ class User:
     """Who a token stands for.
 
     Attributes:
-        role: of the token: with ``write``, to what the user's organisations have, and to open pull requests anywhere.
+        role: of the token (https://huggingface.co/docs/hub/security-tokens): ``read`` may only read; ``write`` may
+            write to what the user's organisations have, and open pull requests anywhere.
     """
 
     name: str
