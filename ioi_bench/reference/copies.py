@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_bench.errors import InputError, IoiBenchError
+from ioi_bench.errors import InputError
 from ioi_bench.reference.bundled import bundled_folder
 from ioi_bench.reference.hub_copy import REPO, cached_folder, trusted
 from ioi_bench.reference.manifest import MANIFEST, Manifest, ReferenceSuite
 
 __all__ = ["Copy", "find_copies"]
+
+_HEADER = "suite.json"
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,10 @@ def _name_of(folder: Path) -> str:
     Raises:
         InputError: not a folder.
     """
-    from ioi_bench.dictionaries.suite import read_header
-
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is not a folder: give one that holds suite.json and the weights")
     try:
-        return read_header(folder).name
-    except IoiBenchError:  # damaged: its hashes will say so
-        return folder.resolve().name
+        name = json.loads((folder / _HEADER).read_bytes())["name"]
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: its hashes will say so
+        name = None
+    return name if isinstance(name, str) else folder.resolve().name
