@@ -120,7 +120,7 @@ def _table(*headings: str) -> Table:
 @app.command()
 def pull(
     names: Names = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every suite that is bundled.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every suite of the repository.")] = False,
     repo: Repo = _DEFAULT_REPO,
     revision: Revision = _MAIN,
     folder: Annotated[
@@ -139,13 +139,13 @@ def pull(
       ioi-bench reference pull gated-s0 gated-s1 --out suites
       ioi-bench reference pull --all --revision v0.1.0
     """
-    from ioi_bench.reference.bundled import bundled_manifest
+    from ioi_bench.reference.hub_copy import all_names
     from ioi_bench.reference.pull import pull as run
 
     if bool(names) == everything:
         raise InputError("give the names of suites, or --all: `ioi-bench reference list` shows them")
     with progress() as told:
-        wanted = tuple(dict.fromkeys(names or bundled_manifest().suites))
+        wanted = tuple(dict.fromkeys(names or all_names(repo, revision, told)))
         found = run(wanted, repo=repo, revision=revision, out=folder, progress=told)
     if reason := found[0].why_bundled:
         which = found[0].name if len(found) == 1 else f"all {len(found)} suites"

@@ -22,7 +22,7 @@ from ioi_bench.reference.manifest import MANIFEST, Manifest, ReferenceSuite
 if TYPE_CHECKING:
     from ioi_bench.hub.download import Progress
 
-__all__ = ["REPO", "Trusted", "cached_folder", "fetch", "hub_manifest", "trusted"]
+__all__ = ["REPO", "Trusted", "all_names", "cached_folder", "fetch", "hub_manifest", "trusted"]
 
 REPO = "ioi-bench/reference-saes"
 """Where the suites are by default."""
@@ -52,6 +52,18 @@ def hub_manifest(repo: str, revision: str, progress: Progress | None = None) -> 
 
     found = snapshot(repo, kind="model", revision=revision, patterns=[MANIFEST], progress=progress)
     return Manifest.read(found.folder / MANIFEST, f"hf://{repo}@{found.commit}/{MANIFEST}"), found.commit
+
+
+def all_names(repo: str, revision: str, progress: Progress | None = None) -> tuple[str, ...]:
+    """The names of all suites in a repository; of the bundled ones, where it gives no answer.
+
+    Raises:
+        InputError: as `hub_manifest`.
+    """
+    try:
+        return tuple(hub_manifest(repo, revision, progress)[0].suites)
+    except HubUnavailableError:
+        return tuple(bundled_manifest().suites)
 
 
 def trusted(names: Sequence[str], repo: str, revision: str, progress: Progress | None = None) -> Trusted:

@@ -6,6 +6,7 @@ import pytest
 from reference_examples import content, names_in, record, sha256, shelf
 
 from ioi_bench.errors import HubUnavailableError, InputError, SuiteError, UnknownNameError
+from ioi_bench.reference.hub_copy import all_names
 from ioi_bench.reference.manifest import Manifest
 from ioi_bench.reference.pull import pull
 
@@ -118,6 +119,12 @@ def test_a_later_suite_is_not_bundled(published):
     published.silent = GONE
     with pytest.raises(HubUnavailableError, match="unknown bundled suite 'gated-s1'"):
         run("gated-s1")
+
+
+def test_all_are_those_of_the_repository_or_the_bundled_ones(published):
+    assert all_names("org/saes", "main") == ("topk-s0", "relu-s0", "gated-s1")
+    published.silent, published.commit = GONE, "d" * 40
+    assert all_names("org/saes", "main") == ("topk-s0", "relu-s0")
 
 
 def test_an_unknown_name_has_near_misses_of_both(published):
