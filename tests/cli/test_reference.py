@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from loopback import Hub, serve
+from loopback import NOT_NOW, Hub, User, connect, serve
 
 from ioi_bench.cli.reference import hint_for
 from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.reference import REPO, bundled_folder, bundled_manifest
+from ioi_bench.reference.verify import Rescored
 
 SUITE, OTHER = "topk-k3-s0", "gated-s0"
-NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(monkeypatch, tmp_path):
+    """What the developer has pulled is nothing to a test."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
 
 
 # Without a network
@@ -61,6 +64,17 @@ def test_verify_ends_with_an_error_where_a_copy_is_damaged(cli, tmp_path):
     assert "1 of 1 are not what the manifest says" in done.stderr
 
 
+@pytest.mark.parametrize(("worst", "code", "said"), [(0.0, 0, "the same"), (3e-4, 1, "differ: at most 0.0003 apart")])
+def test_verify_compares_scores_where_it_is_asked_to(cli, monkeypatch, worst, code, said):
+    found = Rescored({"exchange": 1e-9, "aware": worst})
+    monkeypatch.setattr("ioi_bench.reference.verify.evaluate_again", lambda *args: found)
+    done = cli("reference", "verify", SUITE, "--evaluate")
+    assert done.exit_code == code
+    assert said in done.stdout
+    (row,) = json.loads(cli("reference", "verify", SUITE, "--evaluate", "--json").stdout)
+    assert row["scores"] == {"worst": {"exchange": 1e-9, "aware": worst}, "same": code == 0}
+
+
 def test_a_dry_run_shows_every_file_and_the_page(cli):
     done = cli("reference", "push", "--dry-run", "--repo", "org/saes")
     assert done.exit_code == 0, done.stderr
@@ -95,93 +109,139 @@ def test_only_near_names_have_the_hint():
 # With a Hub
 
 
-def run(tmp_path, url, *words):
-    """A process of its own: the endpoint is read when huggingface_hub is imported."""
-    own = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
-    environment = {**os.environ, **own, "IOI_BENCH_CACHE": str(tmp_path / "cache"), "COLUMNS": "120"}
-    command = [sys.executable, "-c", "from ioi_bench.cli import main; main()", *words]
-    return subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
 @pytest.fixture(scope="module")
-def files():
+def published():
     """What `push` would send of two suites."""
-    suites = bundled_manifest()
-    paths = [path for name in (SUITE, OTHER) for path in suites.suite(name).file_paths]
+    paths = [path for name in (SUITE, OTHER) for path in bundled_manifest().suite(name).file_paths]
     return {path: (bundled_folder() / path).read_bytes() for path in ("manifest.json", *paths)}
 
 
 @pytest.fixture
-def hub(files):
-    with serve(Hub(dict(files), repo=REPO)) as hub:
+def hub(published, tmp_path, monkeypatch):
+    """The default repository with these files; the client in this process talks to it, with a cache of its own."""
+    hub = Hub()
+    hub.repository(REPO, files=published)
+    hub.tokens["hf_owner0000"] = User("ann", orgs=("ioi-bench",))
+    with serve(hub):
+        connect(monkeypatch, hub, tmp_path / "hf", token="hf_owner0000")
         yield hub
 
 
-def test_pull_prints_the_folder_and_does_not_fetch_twice(hub, tmp_path):
-    done = run(tmp_path, hub.url, "reference", "pull", SUITE)
-    assert done.returncode == 0, done.stderr
+def row_of(cli, name):
+    return next(row for row in json.loads(cli("reference", "list", "--json").stdout) if row["name"] == name)
+
+
+def test_pull_prints_the_folder_and_does_not_fetch_twice(cli, hub, tmp_path):
+    assert row_of(cli, SUITE)["cached"] is None
+    done = cli("reference", "pull", SUITE)
+    assert done.exit_code == 0, done.stderr
     folder = Path(done.stdout.strip())
     suite = bundled_manifest().suite(SUITE)
     assert {path.name for path in folder.iterdir()} == set(suite.files)
     assert folder.is_relative_to(tmp_path / "hf")
     assert hub.fetched() == sorted(suite.file_paths)
-    hub.requests.clear()
-    again = run(tmp_path, hub.url, "reference", "pull", SUITE)
-    assert again.stdout == done.stdout
-    assert not hub.fetched()
-    listed = run(tmp_path, NOWHERE, "reference", "list", "--json")
-    row = next(row for row in json.loads(listed.stdout) if row["name"] == SUITE)
-    assert row["cached"] == str(folder)
     assert load_suite(folder).sha256 == suite.suite_sha256  # a cache's links are a suite like any other
+    hub.requests.clear()
+    assert cli("reference", "pull", SUITE).stdout == done.stdout
+    assert not hub.fetched()
+    assert row_of(cli, SUITE)["cached"] == str(folder)
+    verified = cli("reference", "verify", SUITE)
+    assert [line.split() for line in verified.stdout.splitlines()[1:]] == [
+        [SUITE, "bundled", "sound"],
+        [SUITE, "cached", "sound"],
+    ]
 
 
-def test_an_interrupted_pull_goes_on(hub, tmp_path):
-    hub.cuts = 1
-    done = run(tmp_path, hub.url, "reference", "pull", SUITE)
-    if done.returncode != 0:  # the client gave up: what is whole is kept
-        assert "run again" in done.stderr
-        done = run(tmp_path, hub.url, "reference", "pull", SUITE)
-    assert done.returncode == 0, done.stderr
-    assert hub.cuts == 0
+def test_an_interrupted_pull_goes_on(cli, hub):
+    hub.fail("lfs-get", cut=200_000)
+    done = cli("reference", "pull", SUITE)
+    assert "not from the Hub" in done.stderr  # as of one that is silent: the bundled suite serves
+    hub.heal()
+    hub.requests.clear()
+    done = cli("reference", "pull", SUITE)
+    assert done.exit_code == 0, done.stderr
+    weights = next(path for path in bundled_manifest().suite(SUITE).file_paths if path.endswith(".safetensors"))
+    assert hub.fetched() == [weights]  # what was whole is kept
     assert load_suite(done.stdout.strip()).sha256 == bundled_manifest().suite(SUITE).suite_sha256
 
 
-def test_a_silent_hub_leaves_the_bundled_suite_and_says_so(tmp_path):
-    done = run(tmp_path, NOWHERE, "reference", "pull", SUITE, OTHER)
-    assert done.returncode == 0, done.stderr
+def test_a_silent_hub_leaves_the_bundled_suites_and_says_so(cli, hub):
+    hub.fail(None, NOT_NOW)
+    done = cli("reference", "pull", SUITE, OTHER)
+    assert done.exit_code == 0, done.stderr
     root = bundled_folder()
     assert done.stdout.split() == [str(root / bundled_manifest().suite(name).path) for name in (SUITE, OTHER)]
     assert "not from the Hub, but bundled" in done.stderr
 
 
-def test_a_swapped_file_is_refused(hub, files, tmp_path):
-    path = bundled_manifest().suite(SUITE).file_paths[-1]
-    hub.files[path] = files[path][:-1] + b"?"
-    done = run(tmp_path, hub.url, "reference", "pull", SUITE)
-    assert done.returncode == 2
+def test_a_swapped_file_is_refused(cli, hub, published, tmp_path):
+    path = next(path for path in bundled_manifest().suite(SUITE).file_paths if path.endswith(".safetensors"))
+    swapped = published[path][:-1] + b"?"
+    hub.find(REPO).write({path: swapped})
+    done = cli("reference", "pull", SUITE)
+    assert done.exit_code == 2
     assert not done.stdout
     assert path in done.stderr
     assert "--revision" in done.stderr
-    kept = [file for file in (tmp_path / "hf").rglob("*") if file.is_file() and file.stat().st_size == len(files[path])]
-    assert not [file for file in kept if file.read_bytes() == hub.files[path]]
+    assert not [file for file in (tmp_path / "hf").rglob("*") if file.is_file() and file.read_bytes() == swapped]
 
 
-def test_list_of_a_repository_shows_what_its_manifest_holds(hub, files, tmp_path):
-    manifest = json.loads(files["manifest.json"])
+def test_all_of_a_repository_are_copied(cli, hub, published, tmp_path):
+    manifest = json.loads(published["manifest.json"])
+    manifest["suites"] = {SUITE: manifest["suites"][SUITE], "later-s0": manifest["suites"][OTHER]}
+    hub.find(REPO).write({"manifest.json": json.dumps(manifest).encode()})
+    done = cli("reference", "pull", "--all", "--out", tmp_path / "suites")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "suites" / name) for name in (SUITE, "later-s0")]
+
+
+def test_list_of_a_repository_shows_what_its_manifest_holds(cli, hub, published):
+    manifest = json.loads(published["manifest.json"])
     manifest["suites"] = {SUITE: manifest["suites"][SUITE], "later-s0": manifest["suites"][OTHER]}
     manifest["suites"]["later-s0"]["files"] = {"suite.json": "0" * 64}
-    hub.files["manifest.json"] = json.dumps(manifest).encode()
-    done = run(tmp_path, hub.url, "reference", "list", "--repo", REPO)
-    assert done.returncode == 0, done.stderr
+    hub.find(REPO).write({"manifest.json": json.dumps(manifest).encode()})
+    done = cli("reference", "list", "--repo", REPO)
+    assert done.exit_code == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [(row[0], row[-1]) for row in rows] == [(SUITE, "bundled"), ("later-s0", "Hub")]
-    assert f"hf://{REPO}@" in done.stderr
+    assert f"hf://{REPO}@{hub.find(REPO).head}" in done.stderr
 
 
-def test_a_repository_without_a_manifest_is_said(hub, tmp_path):
-    del hub.files["manifest.json"]
-    done = run(tmp_path, hub.url, "reference", "list", "--revision", "main")
-    assert done.returncode == 2
+def test_a_repository_without_a_manifest_is_said(cli, hub):
+    hub.repository("org/other", files={"a.txt": b"a"})
+    done = cli("reference", "list", "--repo", "org/other")
+    assert done.exit_code == 2
     assert "manifest.json" in done.stderr
+
+
+def test_what_is_pushed_can_be_pulled_and_verified(cli, hub, tmp_path):
+    """A repository of one's own, made by the push, in one commit beside the Hub's own first one."""
+    done = cli("reference", "push", "--repo", "ioi-bench/mine", "--create")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.strip().startswith(hub.url)
+    assert len(hub.commits("ioi-bench/mine")) == 2
+    sent = hub.files("ioi-bench/mine")
+    sizes = json.loads(cli("reference", "push", "--dry-run", "--json", "--repo", "ioi-bench/mine").stdout)["files"]
+    assert {name: len(data) for name, data in sent.items()} == sizes
+    pulled = cli("reference", "pull", OTHER, "--repo", "ioi-bench/mine", "--out", tmp_path / "suites")
+    assert pulled.exit_code == 0, pulled.stderr
+    assert cli("reference", "verify", pulled.stdout.strip()).exit_code == 0
+    assert cli("reference", "push", "--repo", "ioi-bench/mine").exit_code == 0
+    assert len(hub.commits("ioi-bench/mine")) == 2  # it was all there
+
+
+def test_a_pull_request_leaves_the_branch_as_it_is(cli, hub):
+    before = hub.commits(REPO)
+    done = cli("reference", "push", "--pull-request", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["pull_request"] == 1
+    assert hub.commits(REPO) == before
+    assert "README.md" in hub.files(REPO, "refs/pr/1")
+
+
+def test_a_push_without_the_right_is_said(cli, hub):
+    hub.tokens["hf_owner0000"] = User("rob", role="read", orgs=("ioi-bench",))
+    done = cli("reference", "push")
+    assert done.exit_code == 2
+    assert "hf_owner0000" not in done.stderr
+    assert len(hub.commits(REPO)) == 2
