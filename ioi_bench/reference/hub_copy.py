@@ -108,12 +108,12 @@ def fetch(suites: dict[str, ReferenceSuite], repo: str, revision: str, progress:
         wrong = _wrong(found.folder, suites)
         if not wrong:
             return found.folder, found.commit
-        for path in wrong:
-            _forget(found.folder / path)
-        if found.from_cache:
+        if found.from_cache:  # nothing is dropped: it may be another version, which cannot be fetched again now
             raise HubUnavailableError(
                 f"the Hub gives no answer, and the cache holds no sound copy: {next(iter(wrong.values()))}"
             )
+        for path in wrong:
+            _forget(found.folder / path)
     path, said = next(iter(wrong.items()))
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     raise SuiteError(
