@@ -126,6 +126,7 @@ def pull(
     folder: Annotated[
         Path | None, typer.Option("--out", "-o", help="Copy each to a folder NAME here; by default they stay cached.")
     ] = None,
+    json: options.Json = False,
 ) -> None:
     """Fetch suites from the Hub, check every file, and print the folder of each.
 
@@ -137,7 +138,7 @@ def pull(
       ioi-bench reference pull topk-k3-s0
       ioi-bench evaluate "$(ioi-bench reference pull topk-k3-s0)"
       ioi-bench reference pull gated-s0 gated-s1 --out suites
-      ioi-bench reference pull --all --revision v0.1.0
+      ioi-bench reference pull --all --revision v0.1.0 --json
     """
     from ioi_bench.reference.hub_copy import all_names
     from ioi_bench.reference.pull import pull as run
@@ -150,6 +151,9 @@ def pull(
     if reason := found[0].why_bundled:
         which = found[0].name if len(found) == 1 else f"all {len(found)} suites"
         say(f"note: not from the Hub, but bundled with ioi-bench: {which}, for {reason}", style="yellow")
+    if json:
+        print_json([{"name": one.name, "folder": str(one.folder), "origin": one.origin} for one in found])
+        return
     for one in found:
         say(f"{one.name}: {one.origin or 'bundled'}, {len(one.suite.files)} files, every sha256 as in the manifest")
         typer.echo(one.folder)

@@ -190,9 +190,16 @@ def test_all_of_a_repository_are_copied(cli, hub, published, tmp_path):
     manifest = json.loads(published["manifest.json"])
     manifest["suites"] = {SUITE: manifest["suites"][SUITE], "later-s0": manifest["suites"][OTHER]}
     hub.find(REPO).write({"manifest.json": json.dumps(manifest).encode()})
-    done = cli("reference", "pull", "--all", "--out", tmp_path / "suites")
+    done = cli("reference", "pull", "--all", "--out", tmp_path / "suites", "--json")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.split() == [str(tmp_path / "suites" / name) for name in (SUITE, "later-s0")]
+    assert json.loads(done.stdout) == [
+        {
+            "name": name,
+            "folder": str(tmp_path / "suites" / name),
+            "origin": f"hf://{REPO}@{hub.find(REPO).head}/{bundled_manifest().suite(source).path}",
+        }
+        for name, source in ((SUITE, SUITE), ("later-s0", OTHER))
+    ]
 
 
 def test_list_of_a_repository_shows_what_its_manifest_holds(cli, hub, published):
