@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import model, plugins, study, task
+from ioi_bench.cli import leaderboard, model, plugins, study, task
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
@@ -61,6 +61,7 @@ app.add_typer(task.app)
 app.add_typer(model.app)
 app.add_typer(study.app)
 app.add_typer(plugins.app)
+app.add_typer(leaderboard.app)
 
 
 def _version(asked: bool) -> None:

@@ -27,7 +27,6 @@ KEYS = ("cell", "cross_section", "site", "dictionary", "method", "budget", "prom
 _PROMPTS = "per-prompt results"
 _FIGURE = {"value", "low", "high", "direction"}
 _SHOWN = 3
-_EXACT = math.inf  # how far what must be equal is outside, if it is not
 
 
 @dataclass(frozen=True)
@@ -118,30 +117,48 @@ def _shares(outside: pd.DataFrame, tolerances: Tolerances) -> Check:
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two cards; ``excess`` is the difference over what is tolerated, infinite for what must be equal."""
+    """An entry of two cards, the same or not.
+
+    Attributes:
+        allowed: how far numbers may lie apart; None for what must be equal.
+    """
 
     where: str
     given: Any
     found: Any
-    excess: float
+    allowed: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """The difference over what is allowed; infinite for what should be equal and is not."""
+        if self.allowed is None:
+            return 0.0 if self.given == self.found else math.inf
+        apart = abs(self.given - self.found) / self.allowed
+        return apart if math.isfinite(apart) else math.inf  # NaN, too: it is no figure
+
+    def __str__(self) -> str:
+        return f"{self.where}: {_short(self.given)} on the card, {_short(self.found)} found"
 
 
 def compare_cards(given: Card, found: Card, tolerances: Tolerances = TOLERANCES) -> Check:
     """Every figure of the card with its interval, every cell, every reason, and which warnings there are."""
     every = list(differences(_content(given), _content(found), tolerances))
     outside = sorted((one for one in every if one.excess > 1), key=lambda one: -one.excess)
-    worst = max(every, key=lambda one: one.excess)
+    measured = [one for one in every if isinstance(one.given, float) and isinstance(one.found, float)]
+    worst = max(measured, key=lambda one: one.excess, default=None)
     if outside:
-        told = "; ".join(
-            f"{one.where}: {_short(one.given)} on the card, {_short(one.found)} found" for one in outside[:_SHOWN]
-        )
-        detail = f"{len(outside)} of {len(every):,} entries differ: {told}" + ("; …" if len(outside) > _SHOWN else "")
+        told = "; ".join(str(one) for one in outside[:_SHOWN]) + ("; …" if len(outside) > _SHOWN else "")
+        detail = f"{len(outside)} of {len(every):,} entries differ: {told}"
     else:
-        detail = f"{len(every):,} entries agree; the nearest to its bound is {worst.where}"
-    measured = math.isfinite(worst.excess) and isinstance(worst.found, float)
-    apart = abs(worst.given - worst.found) if measured else None
-    bound = apart / worst.excess if apart and worst.excess else None
-    return Check(name="figures of the card", passed=not outside, detail=detail, worst=apart, tolerance=bound)
+        near = f"; nearest to its bound is {worst}" if worst is not None and worst.excess > 0 else ""
+        detail = f"{len(every):,} entries agree{near}"
+    return Check(
+        name="figures of the card",
+        passed=not outside,
+        detail=detail,
+        worst=None if worst is None else abs(worst.given - worst.found),
+        tolerance=None if worst is None else worst.allowed,
+    )
 
 
 def _content(card: Card) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def differences(
     """Every leaf of two JSON values that ought to be the same."""
     if isinstance(given, dict) and isinstance(found, dict):
         if given.keys() != found.keys():
-            yield Difference(where, sorted(given), sorted(found), _EXACT)
+            yield Difference(where, sorted(given), sorted(found))
             return
         if found.keys() == _FIGURE and None not in (found["low"], found["high"]):
             width = found["high"] - found["low"]
@@ -164,16 +181,16 @@ def differences(
             yield from differences(given[key], value, tolerances, f"{where} {key}".lstrip(), width)
     elif isinstance(given, list) and isinstance(found, list):
         if len(given) != len(found):
-            yield Difference(where, f"{len(given)} entries", f"{len(found)}", _EXACT)
+            yield Difference(where, f"{len(given)} entries", f"{len(found)}")
             return
         for i, (one, other) in enumerate(zip(given, found, strict=True)):
             yield from differences(one, other, tolerances, f"{where} {_called(other, i)}", width)
     elif isinstance(given, float) and isinstance(found, float):
-        yield Difference(where, given, found, abs(given - found) / tolerances.of(found, width))
+        yield Difference(where, given, found, tolerances.of(found, width))
     elif type(given) is type(found) is int and where.endswith("nan_dropped"):
-        yield Difference(where, given, found, abs(given - found) / max(1.0, tolerances.of_edit * found))
+        yield Difference(where, given, found, max(1.0, tolerances.of_edit * found))
     else:
-        yield Difference(where, given, found, 0.0 if given == found else _EXACT)
+        yield Difference(where, given, found)
 
 
 def _called(item: Any, i: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ioi_bench.atomic import write_file
 from ioi_bench.dictionaries.architectures import Architecture
-from ioi_bench.errors import AccessError, InputError
+from ioi_bench.errors import AccessError, InputError, IoiBenchError
 from ioi_bench.evaluation.provenance import versions
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
@@ -27,9 +27,31 @@ if TYPE_CHECKING:
     from ioi_bench.evaluation.card import Card
     from ioi_bench.evaluation.data import Progress
 
-__all__ = ["Verifier"]
+__all__ = ["Outcome", "Verifier"]
 
 _DETAIL = 600  # characters
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one submission: a verdict, or why there is none.
+
+    Attributes:
+        folder: where it lies.
+        error: an `InputError` of what is no submission; others say nothing of it.
+    """
+
+    folder: Path
+    verdict: Verdict | None = None
+    error: IoiBenchError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 reproduced, 1 refuted or out of reach now, 2 no submission."""
+        if self.verdict is not None:
+            return 1 if self.verdict.badge == "refuted" else 0
+        bad = isinstance(self.error, InputError) and not isinstance(self.error, AccessError)
+        return 2 if bad else 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,7 @@ class Verifier:
     Attributes:
         plugins: what may take part beside ioi-bench's own; by default nothing.
         hub_only: weights on this machine are refused: for submissions of others.
+        only_new: submissions that have a verdict, and whose files are those that it is of, are left out.
         tolerances: how far two honest results may lie apart.
         cache_dir: where captures are kept between evaluations; None keeps none.
         progress: called as ``progress(what, done, total)``.
@@ -46,9 +69,19 @@ class Verifier:
 
     plugins: Plugins = field(default_factory=lambda: Plugins.load(packages=False))
     hub_only: bool = False
+    only_new: bool = False
     tolerances: Tolerances = TOLERANCES
     cache_dir: Path | None = None
     progress: Progress | None = None
+
+    def verify_each(self, folders: Iterable[Path]) -> Iterator[Outcome]:
+        """One after the other; one that cannot be verified does not keep the others from it."""
+        for folder in folders:
+            try:
+                if not (self.only_new and read_entry(folder).verdict is not None):
+                    yield Outcome(folder, self.verify(folder))
+            except IoiBenchError as error:
+                yield Outcome(folder, error=error)
 
     def verify(self, folder: Path) -> Verdict:
         """Verify the submission in a folder, and write ``verdict.json`` beside it.
