@@ -66,7 +66,7 @@ def find_entries(results: Path) -> Iterator[Path]:
     """
     if not results.is_dir():
         raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
-    yield from sorted(path.parent for path in results.glob(f"*/*/*/{SUBMISSION}"))
+    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))  # a track's name may have slashes
 
 
 def read_entry(folder: Path) -> Entry:

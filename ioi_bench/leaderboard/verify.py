@@ -1,0 +1,131 @@
+"""Verifying a submission: fetch its weights, evaluate them as the card says, and compare everything."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ioi_bench.atomic import write_file
+from ioi_bench.dictionaries.architectures import Architecture
+from ioi_bench.errors import AccessError, InputError
+from ioi_bench.evaluation.provenance import versions
+from ioi_bench.leaderboard.changes import require_plain
+from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
+from ioi_bench.leaderboard.records import Check, Verdict
+from ioi_bench.leaderboard.repeat import compare_made, repeat
+from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, read_entry
+from ioi_bench.leaderboard.weights import check_revision, open_weights
+from ioi_bench.plugins.manager import Plugins
+
+if TYPE_CHECKING:
+    from ioi_bench.dictionaries.source import Source
+    from ioi_bench.evaluation.card import Card
+    from ioi_bench.evaluation.data import Progress
+
+__all__ = ["Verifier"]
+
+_DETAIL = 600  # characters
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """How submissions are verified.
+
+    Attributes:
+        plugins: what may take part beside ioi-bench's own; by default nothing.
+        hub_only: weights on this machine are refused: for submissions of others.
+        tolerances: how far two honest results may lie apart.
+        cache_dir: where captures are kept between evaluations; None keeps none.
+        progress: called as ``progress(what, done, total)``.
+    """
+
+    plugins: Plugins = field(default_factory=lambda: Plugins.load(packages=False))
+    hub_only: bool = False
+    tolerances: Tolerances = TOLERANCES
+    cache_dir: Path | None = None
+    progress: Progress | None = None
+
+    def verify(self, folder: Path) -> Verdict:
+        """Verify the submission in a folder, and write ``verdict.json`` beside it.
+
+        Raises:
+            InputError: the folder is no submission; nothing is written.
+            AccessError, HubUnavailableError, ModelUnavailableError: weights or model cannot be had now, which says
+                nothing of the submission; nothing is written.
+            StorageError: the disk refused.
+        """
+        require_plain(folder)
+        entry = read_entry(folder)
+        hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS)}
+        found = _Found(entry.submission.suite)
+        checks = tuple(_told(check) for check in self._checks(entry, found))
+        verdict = Verdict(
+            badge="reproduced" if all(check.passed for check in checks) else "refuted",
+            suite=found.suite,
+            checks=checks,
+            date=datetime.now(timezone.utc).date().isoformat(),
+            versions=versions(),
+            card_sha256=hashes[CARD],
+            prompts_sha256=hashes[PROMPTS],
+        )
+        write_file(folder / VERDICT, (verdict.model_dump_json(indent=1) + "\n").encode())
+        return verdict
+
+    def _checks(self, entry: Entry, found: _Found) -> Iterator[Check]:
+        """Every check in order; after one that makes the rest meaningless there are no more."""
+        revision = check_revision(entry.submission, hub_only=self.hub_only)
+        yield revision
+        if not revision.passed:
+            return
+        source = open_weights(entry.submission, self.progress)
+        if isinstance(source, Check):
+            yield source
+            return
+        found.suite = source.origin
+        yield Check(name="weights", passed=True, detail=f"{len(source.files)} files")
+        yield from self._evaluated(entry, source)
+
+    def _evaluated(self, entry: Entry, source: Source) -> Iterator[Check]:
+        import pandas as pd
+
+        with tempfile.TemporaryDirectory(prefix="ioi-bench-verify-") as name:
+            folder = Path(name)
+            try:
+                card, suite = repeat(
+                    source, entry.card, self.plugins, folder, cache_dir=self.cache_dir, progress=self.progress
+                )
+            except AccessError:
+                raise
+            except InputError as error:
+                yield Check(name="evaluation", passed=False, detail=str(error))
+                return
+            yield Check(name="evaluation", passed=True, detail=f"{card.made.wall_seconds:.0f} s on {_machine(card)}")
+            native = all(isinstance(one, Architecture) for one in suite.dictionaries.values())
+            yield from compare_made(entry.card, card, native=native)
+            given, again = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
+            yield compare_prompts(given, again, self.tolerances)
+            yield compare_cards(entry.card, card, self.tolerances)
+
+
+@dataclass
+class _Found:
+    """Where the weights were read: as it was handed in, then with what the source says."""
+
+    suite: str
+
+
+def _machine(card: Card) -> str:
+    made = card.made
+    return f"{made.hardware['machine']}, {made.hardware['threads']} threads, torch {made.versions['torch']}"
+
+
+def _told(check: Check) -> Check:
+    """With a detail of one printable line: words in it come from the submission, and go into logs and pages."""
+    text = "".join(letter if letter.isprintable() else " " for letter in check.detail.replace("`", "'"))
+    text = " ".join(text.split())
+    return check.model_copy(update={"detail": text if len(text) <= _DETAIL else text[: _DETAIL - 1] + "…"})

@@ -1,0 +1,64 @@
+"""The weights of a submission, at the revision that was handed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ioi_bench.errors import AccessError, InputError, StorageError
+from ioi_bench.leaderboard.records import Check, Submission
+
+if TYPE_CHECKING:
+    from ioi_bench.dictionaries.source import Source
+    from ioi_bench.evaluation.data import Progress
+
+__all__ = ["check_revision", "open_weights"]
+
+_HUB = "hf://"
+
+
+def check_revision(submission: Submission, *, hub_only: bool) -> Check:
+    """The address names a whole commit, which never moves; a path only on one's own disk.
+
+    Args:
+        hub_only: a path is refused: somebody else's submission must not name files of this machine.
+    """
+    from ioi_bench.hub import HubAddress
+
+    def check(passed: bool, detail: str) -> Check:
+        return Check(name="revision", passed=passed, detail=detail)
+
+    if not submission.suite.startswith(_HUB):
+        if hub_only:
+            return check(False, f"{submission.suite!r} is no address on the Hub: give {_HUB}org/repo@<commit>/folder")
+        return check(True, "a path on this machine, which may change")
+    try:
+        address = HubAddress.parse(submission.suite)
+    except InputError as error:
+        return check(False, str(error))
+    if not address.pinned:
+        return check(False, f"{address} can move: {address.asked!r} is no whole commit of 40 hexadecimal digits")
+    return check(True, f"commit {address.asked}")
+
+
+def open_weights(submission: Submission, progress: Progress | None) -> Source | Check:
+    """What the submission names; a check that failed where it is not there.
+
+    Raises:
+        HubUnavailableError: no answer now.
+        AccessError: the Hub has it and refuses it to us.
+        StorageError: the cache cannot be written.
+    """
+    from ioi_bench.plugins.sources import open_source
+
+    try:
+        source = open_source(submission.suite, progress)
+        source.files  # noqa: B018 (an empty folder, or one that cannot be read, is found here)
+    except AccessError:
+        raise
+    except InputError as error:
+        return Check(name="weights", passed=False, detail=str(error))
+    except StorageError as error:
+        if submission.suite.startswith(_HUB):
+            raise
+        return Check(name="weights", passed=False, detail=str(error))
+    return source
