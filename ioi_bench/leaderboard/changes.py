@@ -20,7 +20,7 @@ __all__ = ["LINK", "RESULTS", "Changes", "changes", "listing", "require_plain"]
 RESULTS = "results"
 LINK = "a link"
 _HANDED_IN = frozenset({CARD, PROMPTS, SUBMISSION})
-_LEAST_PARTS = 5  # results/<track>/<org>__<name>/<hash>/<file>; a track may have a slash in its name
+_PARTS = 5  # results/<track>/<org>__<name>/<hash>/<file>
 _GIT = ".git"
 
 
@@ -74,7 +74,7 @@ def changes(base: Mapping[str, str], head: Mapping[str, str]) -> Changes:
         path = PurePosixPath(name)
         if head[name] == LINK:
             faults.append(f"it adds {name!r}, which is a link")
-        elif path.parts[0] != RESULTS or len(path.parts) < _LEAST_PARTS or path.name not in _HANDED_IN:
+        elif path.parts[0] != RESULTS or len(path.parts) != _PARTS or path.name not in _HANDED_IN:
             faults.append(f"it adds {name!r}, which is no part of a submission")
         elif path.parent in before:
             faults.append(f"it adds {name!r} to a submission that is there already")

@@ -24,7 +24,7 @@ __all__ = ["KEYS", "TOLERANCES", "Difference", "Tolerances", "compare_cards", "c
 
 KEYS = ("cell", "cross_section", "site", "dictionary", "method", "budget", "prompt")
 """Columns that name a row of ``prompts.parquet``, as far as the file has them."""
-_PROMPTS = "per-prompt results"
+_PROMPTS, _FIGURES = "results per prompt, evaluated again", "figures, evaluated again"
 _FIGURE = {"value", "low", "high", "direction"}
 _SHOWN = 3
 
@@ -153,7 +153,7 @@ def compare_cards(given: Card, found: Card, tolerances: Tolerances = TOLERANCES)
         near = f"; nearest to its bound is {worst}" if worst is not None and worst.excess > 0 else ""
         detail = f"{len(every):,} entries agree{near}"
     return Check(
-        name="figures of the card",
+        name=_FIGURES,
         passed=not outside,
         detail=detail,
         worst=None if worst is None else abs(worst.given - worst.found),

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_made", "load_options", "repeat", "require_repeatable"]
 
 MAX_BUDGET = 64
-_SEEDS = 2**63
-_SWITCHES = {"preflight": "no", "cross-site": "yes"}
+_NO_PREFLIGHT = ("preflight", "no")
 _SET = "set "
 _MADE = (
     "spec",
@@ -58,12 +57,11 @@ def load_options(made: Made) -> LoadOptions:
     from ioi_bench.plugins.loading import SQRT_D
     from ioi_bench.sites import HookPoint
 
-    said = {key: value for key, value in made.options.items() if key not in _SWITCHES}
+    said = dict(item for item in made.options.items() if item != _NO_PREFLIGHT)
     settings = {key.removeprefix(_SET): said.pop(key) for key in list(said) if key.startswith(_SET)}
     hook, arch, scale = (said.pop(key, None) for key in ("hook", "arch", "scale"))
-    wrong = {key: value for key, value in made.options.items() if value != _SWITCHES.get(key, value)}
-    if said or wrong:
-        raise InputError(f"the card's options {sorted(said | wrong)} are none that can be given again")
+    if said:
+        raise InputError(f"the card's options {', '.join(sorted(said))} are none that can be given again")
     try:
         factor = scale if scale in (None, SQRT_D) else float(scale)
     except ValueError:
@@ -84,10 +82,8 @@ def require_repeatable(made: Made, plugins: Plugins) -> None:
         InputError: the settings make no sense; `UnknownNameError` among them.
     """
     plugins.find(ModelRecord, made.model)
-    if not made.budgets or max(made.budgets) > MAX_BUDGET:
+    if max(made.budgets, default=0) > MAX_BUDGET:
         raise InputError(f"the budgets are {list(made.budgets)}: at most {MAX_BUDGET} features are tried")
-    if not 0 <= made.seed < _SEEDS:
-        raise InputError(f"the seed is {made.seed}, expected 0 to 2**63 − 1")
 
 
 def repeat(
@@ -97,7 +93,7 @@ def repeat(
 
     Args:
         source: the weights.
-        card: whose settings are taken.
+        card: whose settings are taken; it has passed `check_card`, so that its track is a whole circuit's.
         plugins: all that may take part.
         folder: for the new card and its ``prompts.parquet``.
 
@@ -113,22 +109,19 @@ def repeat(
     require_repeatable(made, plugins)
     options = load_options(made)
     loaded = load_source(source, options, made.loader, plugins=plugins)
-    own = plugins.find(ModelRecord, made.model).circuit().track
     again = evaluate(
         loaded,
         options=options,
         model=made.model,
-        track="circuit" if card.track == own else "hook",
+        track="circuit",
         split=made.split,
         prompts=made.n_prompts,
         train_prompts=None if made.full_train else made.n_train_prompts,
         budgets=made.budgets,
         methods=made.methods,
-        baselines=[row.name for row in card.baselines],
         plugins=plugins,
         seed=made.seed,
-        preflight="preflight" not in made.options,
-        cross_site="cross-site" in made.options,
+        preflight=_NO_PREFLIGHT not in made.options.items(),
         cache_dir=cache_dir,
         out=folder,
         progress=progress,

@@ -59,14 +59,14 @@ def entry_folder(results: Path, track: str, submission: Submission) -> Path:
 
 
 def find_entries(results: Path) -> Iterator[Path]:
-    """Folders of submissions below ``results``, sorted.
+    """Folders of submissions below a folder, such as ``results`` or that of one of them, sorted.
 
     Raises:
         InputError: no such folder.
     """
     if not results.is_dir():
         raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
-    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))  # a track's name may have slashes
+    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))
 
 
 def read_entry(folder: Path) -> Entry:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from ioi_bench.atomic import write_file
 from ioi_bench.dictionaries.architectures import Architecture
-from ioi_bench.errors import AccessError, InputError, IoiBenchError
+from ioi_bench.errors import AccessError, InputError, IoiBenchError, PluginError
 from ioi_bench.evaluation.provenance import versions
 from ioi_bench.leaderboard.changes import require_plain
+from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Verifier"]
 
 _DETAIL = 600  # characters
+_NOT_ITS_FAULT = (AccessError, PluginError)  # a plugin here that is broken says nothing of a submission
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Outcome:
         """0 reproduced, 1 refuted or out of reach now, 2 no submission."""
         if self.verdict is not None:
             return 1 if self.verdict.badge == "refuted" else 0
-        bad = isinstance(self.error, InputError) and not isinstance(self.error, AccessError)
+        bad = isinstance(self.error, InputError) and not isinstance(self.error, _NOT_ITS_FAULT)
         return 2 if bad else 1
 
 
@@ -59,6 +61,7 @@ class Verifier:
     """How submissions are verified.
 
     Attributes:
+        needs: what the leaderboard asks of a card.
         plugins: what may take part beside ioi-bench's own; by default nothing.
         hub_only: weights on this machine are refused: for submissions of others.
         only_new: submissions that have a verdict, and whose files are those that it is of, are left out.
@@ -67,6 +70,7 @@ class Verifier:
         progress: called as ``progress(what, done, total)``.
     """
 
+    needs: Needs = field(default_factory=lambda: Needs())
     plugins: Plugins = field(default_factory=lambda: Plugins.load(packages=False))
     hub_only: bool = False
     only_new: bool = False
@@ -88,8 +92,8 @@ class Verifier:
 
         Raises:
             InputError: the folder is no submission; nothing is written.
-            AccessError, HubUnavailableError, ModelUnavailableError: weights or model cannot be had now, which says
-                nothing of the submission; nothing is written.
+            AccessError, HubUnavailableError, ModelUnavailableError, PluginError: weights, model or loader cannot be had
+                here and now, which says nothing of the submission; nothing is written.
             StorageError: the disk refused.
         """
         require_plain(folder)
@@ -111,6 +115,10 @@ class Verifier:
 
     def _checks(self, entry: Entry, found: _Found) -> Iterator[Check]:
         """Every check in order; after one that makes the rest meaningless there are no more."""
+        shown = check_card(entry.card, entry.folder / PROMPTS, needs=self.needs)
+        yield from shown
+        if not shown[-1].passed:
+            return
         revision = check_revision(entry.submission, hub_only=self.hub_only)
         yield revision
         if not revision.passed:
@@ -132,7 +140,7 @@ class Verifier:
                 card, suite = repeat(
                     source, entry.card, self.plugins, folder, cache_dir=self.cache_dir, progress=self.progress
                 )
-            except AccessError:
+            except _NOT_ITS_FAULT:
                 raise
             except InputError as error:
                 yield Check(name="evaluation", passed=False, detail=str(error))
