@@ -18,6 +18,7 @@ from ioi_bench.cli.inspect import inspect
 from ioi_bench.cli.releases import releases
 from ioi_bench.cli.select import select
 from ioi_bench.cli.skyline import skyline
+from ioi_bench.cli.submit import submit
 from ioi_bench.cli.train import train
 from ioi_bench.errors import IoiBenchError
 
@@ -55,7 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)

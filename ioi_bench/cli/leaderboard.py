@@ -62,6 +62,8 @@ def verify(
       ioi-bench leaderboard verify --pr 12
       ioi-bench leaderboard verify head --against base --json
     """
+    from ioi_bench.leaderboard.allowed import read_allowed
+    from ioi_bench.leaderboard.results import leaderboard_of
     from ioi_bench.leaderboard.verify import Verifier
 
     if (path is None) == (pr is None) or (pr is not None and against is not None):
@@ -69,7 +71,11 @@ def verify(
     with progress() as told:
         folders, found = _asked(path, pr, repo, against, folder, told)
         verifier = Verifier(
-            hub_only=hub_only or found is not None, only_new=new, cache_dir=cache_folder(), progress=told
+            allowed=read_allowed(against or leaderboard_of(folders[0])) if folders else (),
+            hub_only=hub_only or found is not None,
+            only_new=new,
+            cache_dir=cache_folder(),
+            progress=told,
         )
         outcomes = list(verifier.verify_each(folders))
     faults = found.faults if found else ()

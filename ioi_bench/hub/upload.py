@@ -84,7 +84,9 @@ def upload(
             f"right to {'open pull requests' if pull_request else 'write'} at {endpoint()}/settings/tokens"
         )
     sending = _Sending(address, _operations(files), pull_request, progress)
-    with guarded_logs(), _no_bars():
+    with guarded_logs(), _no_bars(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*commit a data file", category=UserWarning)  # it is meant
+        warnings.filterwarnings("ignore", message="Use 'content=", category=DeprecationWarning)  # the client's affair
         try:
             return sending.send(message, description, create)
         except Exception as error:
@@ -123,16 +125,14 @@ class _Sending:
             return open_one
         self._send_large()
         self.committing = True
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*commit a data file", category=UserWarning)  # it is meant
-            done = self._api.create_commit(
-                **self._repo,
-                operations=self._operations,
-                commit_message=message,
-                commit_description=description,
-                revision=self._address.asked,
-                create_pr=self._pull_request,
-            )
+        done = self._api.create_commit(
+            **self._repo,
+            operations=self._operations,
+            commit_message=message,
+            commit_description=description,
+            revision=self._address.asked,
+            create_pr=self._pull_request,
+        )
         url = without_secrets(done.pr_url or done.commit_url)
         return Uploaded(done.oid, url, done.pr_num, new=done.oid != before)
 

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from ioi_bench.atomic import storage_errors
 from ioi_bench.errors import InputError
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION
+from ioi_bench.leaderboard.target import RESULTS
 
-__all__ = ["LINK", "RESULTS", "Changes", "changes", "listing", "require_plain"]
+__all__ = ["LINK", "Changes", "changes", "listing", "require_plain"]
 
-RESULTS = "results"
 LINK = "a link"
 _HANDED_IN = frozenset({CARD, PROMPTS, SUBMISSION})
-_PARTS = 5  # results/<track>/<org>__<name>/<hash>/<file>
+_PARTS = (5, 6)  # results/<track>/<org>__<name>/<hash>/<file>; the track of a hook point has a slash in its name
 _GIT = ".git"
 
 
@@ -74,7 +74,7 @@ def changes(base: Mapping[str, str], head: Mapping[str, str]) -> Changes:
         path = PurePosixPath(name)
         if head[name] == LINK:
             faults.append(f"it adds {name!r}, which is a link")
-        elif path.parts[0] != RESULTS or len(path.parts) != _PARTS or path.name not in _HANDED_IN:
+        elif path.parts[0] != RESULTS or len(path.parts) not in _PARTS or path.name not in _HANDED_IN:
             faults.append(f"it adds {name!r}, which is no part of a submission")
         elif path.parent in before:
             faults.append(f"it adds {name!r} to a submission that is there already")

@@ -21,9 +21,9 @@ from ioi_bench.evaluation.prompts_reading import read_prompts
 from ioi_bench.evaluation.recompute import differences, layout_of, recomputed, scope_of
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
 from ioi_bench.leaderboard.records import Check
-from ioi_bench.lm.circuit import Circuit, load_circuit
+from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.metrics.interpretability import KINDS, THRESHOLDS
-from ioi_bench.sites import ATTRIBUTES
+from ioi_bench.sites import ATTRIBUTES, HookPoint
 from ioi_bench.task import task_spec
 
 __all__ = [
@@ -85,17 +85,16 @@ class _Looked:
 
 
 def track_circuit(track: str) -> Circuit:
-    """The circuit of a track of the leaderboard.
+    """The circuit of a track: a model's own, or a hook point's (``gpt2/blocks.8.hook_resid_pre``).
 
     Raises:
-        InputError: the track has no circuit of its own name in this installation.
+        InputError: this installation knows no such track.
     """
-    if "/" in track or track.endswith(".toml"):
-        raise InputError(
-            f"{track!r} is the track of a single hook point, or another's part: cards of these compare with each "
-            "other, but the leaderboard has the tracks of whole circuits alone"
-        )
-    return load_circuit(track)
+    model, _, hook = track.partition("/")
+    if model.endswith(".toml"):
+        raise InputError(f"{track!r} is the path of a circuit; a leaderboard has the tracks of known circuits alone")
+    circuit = load_circuit(model)
+    return hook_circuit(model, HookPoint.parse(hook), circuit.task) if hook else circuit
 
 
 def check_card(
@@ -239,7 +238,9 @@ def _figures(name: str, looked: _Looked) -> Check:
     found = list(differences(card.model_dump(mode="json"), again, TOLERANCE))
     worst = max((far for *_, far in found), default=0.0)
     if not found:
-        return Check(name=name, passed=True, detail="all that follow", worst=worst, tolerance=TOLERANCE)
+        return Check(
+            name=name, passed=True, detail=f"each follows from {looked.prompts.name}", worst=worst, tolerance=TOLERANCE
+        )
     places = [f"{_place(card, where)} is {given!r} and comes out as {right!r}" for where, given, right, _ in found]
     more = f", and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return Check(

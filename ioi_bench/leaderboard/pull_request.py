@@ -15,14 +15,14 @@ from ioi_bench.hub.address import HubAddress
 from ioi_bench.hub.failures import explain
 from ioi_bench.hub.snapshot import snapshot
 from ioi_bench.hub.tokens import guarded_logs, shown
+from ioi_bench.leaderboard.allowed import PLUGINS
 from ioi_bench.leaderboard.changes import Changes, changes
 
 if TYPE_CHECKING:
     from ioi_bench.evaluation.data import Progress
 
-__all__ = ["LEADERBOARD", "PullRequest", "fetch_pull_request"]
+__all__ = ["PullRequest", "fetch_pull_request"]
 
-LEADERBOARD = "hf://datasets/ioi-bench/leaderboard"
 MAX_FILE_BYTES = 256 << 20
 """Of a file of a submission; the largest, all results per prompt of 5,000 prompts, has some tens of MB."""
 
@@ -34,7 +34,7 @@ class PullRequest:
     Attributes:
         commit: its last one.
         changes: what it does since it left the main branch.
-        folder: holds ``results/…`` with the submissions that it adds, if it has no faults.
+        folder: holds ``results/…`` with the submissions that it adds, if it has no faults, and ``plugins.toml``.
     """
 
     commit: str
@@ -46,7 +46,7 @@ def fetch_pull_request(repo: str, number: int, folder: Path, progress: Progress 
     """Compare a pull request with the commit that it began at, and copy what it adds into a folder.
 
     Args:
-        repo: such as `LEADERBOARD`.
+        repo: such as `DEFAULT_TARGET`.
         number: of the pull request.
         folder: for its submissions; files of an earlier fetch are replaced.
 
@@ -65,6 +65,7 @@ def fetch_pull_request(repo: str, number: int, folder: Path, progress: Progress 
     if large := [name for name in names if sizes[name] > MAX_FILE_BYTES]:
         found = Changes(found.added, (*found.faults, f"it adds {large[0]!r} with {sizes[large[0]]:,} bytes"))
     if not found.faults and names:
+        names += [PLUGINS] if PLUGINS in before else []  # the leaderboard's own: the pull request has no other
         taken = snapshot(address.repo, kind="dataset", revision=commit, patterns=names, progress=progress)
         for name in names:
             _copy(taken.folder / name, folder / name)

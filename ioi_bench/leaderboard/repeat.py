@@ -7,9 +7,11 @@ model is never read from a path.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.leaderboard.records import Check
@@ -17,11 +19,10 @@ from ioi_bench.plugins.records import LoadOptions, ModelRecord
 
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.source import Source
-    from ioi_bench.dictionaries.suite import Suite
     from ioi_bench.evaluation.data import Progress
     from ioi_bench.plugins.manager import Plugins
 
-__all__ = ["compare_made", "load_options", "repeat", "require_repeatable"]
+__all__ = ["Repeated", "compare_made", "load_options", "repeat", "require_repeatable"]
 
 MAX_BUDGET = 64
 _NO_PREFLIGHT = ("preflight", "no")
@@ -86,14 +87,28 @@ def require_repeatable(made: Made, plugins: Plugins) -> None:
         raise InputError(f"the budgets are {list(made.budgets)}: at most {MAX_BUDGET} features are tried")
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """What evaluating again has found.
+
+    Attributes:
+        weighed: the suite's hash is of its weights, bit by bit. Of dictionaries of no known architecture, and of such
+            as are scaled by what activations are, it is of what they do to fixed inputs: the last bits of that differ
+            between machines.
+    """
+
+    card: Card
+    weighed: bool
+
+
 def repeat(
     source: Source, card: Card, plugins: Plugins, folder: Path, *, cache_dir: Path | None, progress: Progress | None
-) -> tuple[Card, Suite]:
+) -> Repeated:
     """Load the source as the card says and evaluate it as the card says, on the CPU.
 
     Args:
         source: the weights.
-        card: whose settings are taken; it has passed `check_card`, so that its track is a whole circuit's.
+        card: whose settings are taken; it has passed `check_card`.
         plugins: all that may take part.
         folder: for the new card and its ``prompts.parquet``.
 
@@ -103,7 +118,7 @@ def repeat(
         StorageError: the folder cannot be written.
     """
     from ioi_bench.evaluation.evaluate import evaluate
-    from ioi_bench.plugins.loading import load_source
+    from ioi_bench.plugins.loading import SQRT_D, load_source
 
     made = card.made
     require_repeatable(made, plugins)
@@ -113,7 +128,7 @@ def repeat(
         loaded,
         options=options,
         model=made.model,
-        track="circuit",
+        track="hook" if "/" in card.track else "circuit",
         split=made.split,
         prompts=made.n_prompts,
         train_prompts=None if made.full_train else made.n_train_prompts,
@@ -126,25 +141,23 @@ def repeat(
         out=folder,
         progress=progress,
     )
-    return again, loaded.suite
+    weighed = options.scale != SQRT_D and all(
+        isinstance(one, Architecture) for one in loaded.suite.dictionaries.values()
+    )
+    return Repeated(again, weighed)
 
 
-def compare_made(given: Card, found: Card, *, native: bool) -> Iterator[Check]:
-    """Whether both cards speak of the same suite, task, circuit and settings.
-
-    Args:
-        native: the suite's dictionaries are all of known architectures, so that its hash is of their weights and
-            must be the same. Of others it is of what they do to fixed inputs, whose last bits differ between machines.
-    """
+def compare_made(given: Card, again: Repeated) -> Iterator[Check]:
+    """Whether both cards speak of the same suite, task, circuit and settings."""
+    found = again.card
     ours, theirs = found.made.suite_sha256, given.made.suite_sha256
     if ours == theirs:
         yield Check(name="suite hash", passed=True, detail=f"{ours[:12]}…, as on the card")
-    elif native:
-        yield Check(
-            name="suite hash", passed=False, detail=f"the card says {theirs[:12]}…, the weights have {ours[:12]}…"
-        )
+    elif again.weighed:
+        detail = f"the card says {theirs[:12]}…, the weights have {ours[:12]}…"
+        yield Check(name="suite hash", passed=False, detail=detail)
     else:
-        detail = f"{ours[:12]}…, not {theirs[:12]}…: of such dictionaries it is of their behaviour, and is not compared"
+        detail = f"{ours[:12]}…, not {theirs[:12]}…: it is of behaviour, of which last bits differ between machines"
         yield Check(name="suite hash", passed=True, detail=detail)
     a, b = ({name: getattr(card.made, name) for name in _MADE} | {"track": card.track} for card in (given, found))
     apart = [f"{name}: {_short(a[name])} on the card, {_short(b[name])} found" for name in a if a[name] != b[name]]

@@ -20,7 +20,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CARD", "PROMPTS", "SUBMISSION", "VERDICT", "Entry", "entry_folder", "find_entries", "read_entry"]
+__all__ = [
+    "CARD",
+    "PROMPTS",
+    "SUBMISSION",
+    "VERDICT",
+    "Entry",
+    "entry_folder",
+    "find_entries",
+    "leaderboard_of",
+    "read_entry",
+]
 
 CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission.toml", "verdict.json"
 
@@ -56,6 +66,16 @@ class Entry:
 def entry_folder(results: Path, track: str, submission: Submission) -> Path:
     """Where a submission's files belong."""
     return results / track / submission.folder
+
+
+def leaderboard_of(folder: Path) -> Path:
+    """The leaderboard that a folder of ``results`` is in; the folder itself where it is in none.
+
+    >>> leaderboard_of(Path("/data/board/results/gpt2")).as_posix()
+    '/data/board'
+    """
+    whole = folder.absolute()
+    return next((path.parent for path in (whole, *whole.parents) if path.name == "results"), whole)
 
 
 def find_entries(results: Path) -> Iterator[Path]:

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ioi_bench.atomic import write_file
-from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.errors import AccessError, InputError, IoiBenchError, PluginError
 from ioi_bench.evaluation.provenance import versions
+from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
 from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, read_entry
-from ioi_bench.leaderboard.weights import check_revision, open_weights
-from ioi_bench.plugins.manager import Plugins
+from ioi_bench.leaderboard.weights import check_revision, loader_plugins, open_weights
 
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.source import Source
     from ioi_bench.evaluation.card import Card
     from ioi_bench.evaluation.data import Progress
+    from ioi_bench.plugins.manager import Plugins
 
 __all__ = ["Outcome", "Verifier"]
 
@@ -62,7 +62,7 @@ class Verifier:
 
     Attributes:
         needs: what the leaderboard asks of a card.
-        plugins: what may take part beside ioi-bench's own; by default nothing.
+        allowed: plugins whose loaders may read weights, beside ioi-bench's own; by default none.
         hub_only: weights on this machine are refused: for submissions of others.
         only_new: submissions that have a verdict, and whose files are those that it is of, are left out.
         tolerances: how far two honest results may lie apart.
@@ -71,7 +71,7 @@ class Verifier:
     """
 
     needs: Needs = field(default_factory=lambda: Needs())
-    plugins: Plugins = field(default_factory=lambda: Plugins.load(packages=False))
+    allowed: tuple[AllowedPlugin, ...] = ()
     hub_only: bool = False
     only_new: bool = False
     tolerances: Tolerances = TOLERANCES
@@ -123,34 +123,36 @@ class Verifier:
         yield revision
         if not revision.passed:
             return
+        plugins = loader_plugins(entry.card.made, self.allowed)
+        if isinstance(plugins, Check):
+            yield plugins
+            return
         source = open_weights(entry.submission, self.progress)
         if isinstance(source, Check):
             yield source
             return
         found.suite = source.origin
         yield Check(name="weights", passed=True, detail=f"{len(source.files)} files")
-        yield from self._evaluated(entry, source)
+        yield from self._evaluated(entry, source, plugins)
 
-    def _evaluated(self, entry: Entry, source: Source) -> Iterator[Check]:
+    def _evaluated(self, entry: Entry, source: Source, plugins: Plugins) -> Iterator[Check]:
         import pandas as pd
 
         with tempfile.TemporaryDirectory(prefix="ioi-bench-verify-") as name:
             folder = Path(name)
             try:
-                card, suite = repeat(
-                    source, entry.card, self.plugins, folder, cache_dir=self.cache_dir, progress=self.progress
-                )
+                again = repeat(source, entry.card, plugins, folder, cache_dir=self.cache_dir, progress=self.progress)
             except _NOT_ITS_FAULT:
                 raise
             except InputError as error:
                 yield Check(name="evaluation", passed=False, detail=str(error))
                 return
-            yield Check(name="evaluation", passed=True, detail=f"{card.made.wall_seconds:.0f} s on {_machine(card)}")
-            native = all(isinstance(one, Architecture) for one in suite.dictionaries.values())
-            yield from compare_made(entry.card, card, native=native)
-            given, again = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
-            yield compare_prompts(given, again, self.tolerances)
-            yield compare_cards(entry.card, card, self.tolerances)
+            took = f"{again.card.made.wall_seconds:.0f} s on {_machine(again.card)}"
+            yield Check(name="evaluation", passed=True, detail=took)
+            yield from compare_made(entry.card, again)
+            given, found = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
+            yield compare_prompts(given, found, self.tolerances)
+            yield compare_cards(entry.card, again.card, self.tolerances)
 
 
 @dataclass

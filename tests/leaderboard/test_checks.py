@@ -26,6 +26,11 @@ OUTSIDE = ("dead_share", "share", "kinds", "codes_to_features", "features_to_cod
 
 
 @pytest.fixture(scope="module")
+def small(small_card):
+    return small_card
+
+
+@pytest.fixture(scope="module")
 def scope(small):
     made = small.card.made
     return scope_of(
@@ -211,7 +216,9 @@ def test_a_model_and_a_track_that_are_known_are_compared(small):
     assert "model 'ioi-mini'" in check_card(small.card, small.prompts, model_sha256="0" * 64)[0].detail
     assert "not of 'gpt2'" in check_card(small.card, small.prompts, track="gpt2")[0].detail
     hook = with_changes(small.card, {("track",): "ioi-mini/blocks.2.hook_resid_pre"})
-    assert "single hook point" in refusal(hook, small).detail
+    assert "circuit 'ioi-mini'" in refusal(hook, small).detail
+    for track in ("ioi-mini/cross-site", "my.toml", "ioi-maxi", "../ioi-mini"):
+        assert refusal(with_changes(small.card, {("track",): track}), small).name == "track"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ NAMES = [
 HASH = "0123456789abcdef" * 4
 
 
+@pytest.fixture(scope="session")
+def small(small_card):
+    return small_card
+
+
 @pytest.fixture
 def verify(small, monkeypatch, tmp_path_factory):
     """Run the command in this process, for a leaderboard that takes cards of 100 prompts."""
