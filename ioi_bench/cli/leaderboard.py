@@ -47,20 +47,23 @@ def verify(
     ] = False,
     new: Annotated[bool, typer.Option("--new", help="Only submissions that have no verdict.")] = False,
     folder: Annotated[
-        Path | None, typer.Option("--out", "-o", help="With --pr: where its files go; by default verdicts/pr-N.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Where verdicts go; by default beside each submission, of --pr verdicts/pr-N."
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Fetch a submission's weights, evaluate them again as its card says, and compare every figure.
 
-    Writes verdict.json beside each submission: reproduced or refuted, with every check. Nothing of a submission is
+    Writes verdict.json for each submission: reproduced or refuted, with every check. Nothing of a submission is
     executed. Exit code 0: all reproduced; 1: something refuted, or out of reach now; 2: what is there is no submission.
 
     \b
     Examples:
       ioi-bench leaderboard verify leaderboard/results
       ioi-bench leaderboard verify --pr 12
-      ioi-bench leaderboard verify head --against base --json
+      ioi-bench leaderboard verify head --against base --out verdicts --json
     """
     from ioi_bench.leaderboard.allowed import read_allowed
     from ioi_bench.leaderboard.results import leaderboard_of
@@ -74,6 +77,7 @@ def verify(
             allowed=read_allowed(against or leaderboard_of(folders[0])) if folders else (),
             hub_only=hub_only or found is not None,
             only_new=new,
+            out=folder if pr is None else None,  # the files of a pull request are in that folder themselves
             cache_dir=cache_folder(),
             progress=told,
         )

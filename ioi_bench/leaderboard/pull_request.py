@@ -13,6 +13,7 @@ from ioi_bench.atomic import storage_errors
 from ioi_bench.errors import InputError
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.hub.failures import explain
+from ioi_bench.hub.selection import patterns
 from ioi_bench.hub.snapshot import snapshot
 from ioi_bench.hub.tokens import guarded_logs, shown
 from ioi_bench.leaderboard.allowed import PLUGINS
@@ -66,7 +67,7 @@ def fetch_pull_request(repo: str, number: int, folder: Path, progress: Progress 
         found = Changes(found.added, (*found.faults, f"it adds {large[0]!r} with {sizes[large[0]]:,} bytes"))
     if not found.faults and names:
         names += [PLUGINS] if PLUGINS in before else []  # the leaderboard's own: the pull request has no other
-        taken = snapshot(address.repo, kind="dataset", revision=commit, patterns=names, progress=progress)
+        taken = snapshot(address.repo, kind="dataset", revision=commit, patterns=patterns(names), progress=progress)
         for name in names:
             _copy(taken.folder / name, folder / name)
     return PullRequest(commit, found, folder)

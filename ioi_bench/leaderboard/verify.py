@@ -19,7 +19,8 @@ from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
-from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, read_entry
+from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, entry_folder, read_entry
+from ioi_bench.leaderboard.target import RESULTS
 from ioi_bench.leaderboard.weights import check_revision, loader_plugins, open_weights
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Verifier:
         allowed: plugins whose loaders may read weights, beside ioi-bench's own; by default none.
         hub_only: weights on this machine are refused: for submissions of others.
         only_new: submissions that have a verdict, and whose files are those that it is of, are left out.
+        out: a leaderboard's folder of its own for the verdicts; by default each lies beside its submission.
         tolerances: how far two honest results may lie apart.
         cache_dir: where captures are kept between evaluations; None keeps none.
         progress: called as ``progress(what, done, total)``.
@@ -74,6 +76,7 @@ class Verifier:
     allowed: tuple[AllowedPlugin, ...] = ()
     hub_only: bool = False
     only_new: bool = False
+    out: Path | None = None
     tolerances: Tolerances = TOLERANCES
     cache_dir: Path | None = None
     progress: Progress | None = None
@@ -88,7 +91,7 @@ class Verifier:
                 yield Outcome(folder, error=error)
 
     def verify(self, folder: Path) -> Verdict:
-        """Verify the submission in a folder, and write ``verdict.json`` beside it.
+        """Verify the submission in a folder, and write ``verdict.json``.
 
         Raises:
             InputError: the folder is no submission; nothing is written.
@@ -110,7 +113,10 @@ class Verifier:
             card_sha256=hashes[CARD],
             prompts_sha256=hashes[PROMPTS],
         )
-        write_file(folder / VERDICT, (verdict.model_dump_json(indent=1) + "\n").encode())
+        place = folder
+        if self.out is not None:
+            place = entry_folder(self.out / RESULTS, entry.card.track, entry.submission)
+        write_file(place / VERDICT, (verdict.model_dump_json(indent=1) + "\n").encode())
         return verdict
 
     def _checks(self, entry: Entry, found: _Found) -> Iterator[Check]:
@@ -127,6 +133,9 @@ class Verifier:
         if isinstance(plugins, Check):
             yield plugins
             return
+        made = entry.card.made
+        reader = made.plugins.get(f"loader {made.loader}", f"{made.loader or 'native'}, ioi-bench's own")
+        yield Check(name="loader", passed=True, detail=reader)
         source = open_weights(entry.submission, self.progress)
         if isinstance(source, Check):
             yield source

@@ -16,8 +16,12 @@ from ioi_bench.cli.app import app
 from ioi_bench.dictionaries.suite import load_suite, save_suite
 from ioi_bench.evaluation.card import Card
 from ioi_bench.evaluation.evaluate import evaluate
+from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.records import Verdict
 from ioi_bench.leaderboard.results import read_entry
+from ioi_bench.leaderboard.weights import loader_plugins
+from ioi_bench.plugins.discovery import Candidate
+from ioi_bench.plugins.manager import Plugins
 
 AGAIN = "results per prompt, evaluated again"
 FIGURES = "figures, evaluated again"
@@ -28,6 +32,7 @@ NAMES = [
     "figures",
     "other figures",
     "revision",
+    "loader",
     "weights",
     "evaluation",
     "suite hash",
@@ -241,9 +246,64 @@ def test_another_revision_than_a_commit(small, verify, tmp_path, no_evaluation, 
     refused(verify(folder, "--hub-only"), folder, "revision", says)
 
 
-def test_a_loader_that_is_not_known_here(small, verify, tmp_path, no_evaluation):
-    folder = hand_in(tmp_path, changed(small.card, "made", "loader", to="makeshift"), small.prompts, small.suite)
-    refused(verify(folder), folder, "evaluation", "unknown loader 'makeshift'")
+MAKESHIFT = {"loader makeshift": "makeshift (makeshift-saes 1.0)"}
+LISTED = """
+[[plugin]]
+name = "makeshift"
+package = "makeshift-saes"
+version = "{version}"
+loaders = ["{loader}"]
+reads = "what nobody has read"
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugins", "version", "loader"),
+    [({}, "1.0", "makeshift"), (MAKESHIFT, None, ""), (MAKESHIFT, "1.1", "makeshift"), (MAKESHIFT, "1.0", "other")],
+    ids=["said to be nobody's", "not listed", "another version", "another loader of it"],
+)
+def test_a_plugin_that_is_not_on_the_list(small, verify, tmp_path, no_evaluation, plugins, version, loader):
+    card = changed(changed(small.card, "made", "loader", to="makeshift"), "made", "plugins", to=plugins)
+    folder = hand_in(tmp_path, card, small.prompts, small.suite)
+    if version is not None:
+        (tmp_path / "plugins.toml").write_text(LISTED.format(version=version, loader=loader))
+    refused(verify(folder), folder, "loader", "not on the leaderboard's list")
+
+
+def test_a_plugin_that_is_listed_and_not_installed_says_nothing_of_the_submission(
+    small, verify, tmp_path, no_evaluation
+):
+    card = changed(changed(small.card, "made", "loader", to="makeshift"), "made", "plugins", to=MAKESHIFT)
+    folder = hand_in(tmp_path, card, small.prompts, small.suite)
+    (tmp_path / "plugins.toml").write_text(LISTED.format(version="1.0", loader="makeshift"))
+    result = verify(folder)
+    assert result.exit_code == 1
+    assert "pip install makeshift-saes==1.0" in result.stderr
+    assert not (folder / "verdict.json").exists()
+
+
+def test_only_the_plugin_that_is_listed_is_imported(small, monkeypatch):
+    imported = []
+
+    def candidate(name):
+        def load():
+            imported.append(name)
+            return builtin
+
+        return Candidate(name, f"{name}-saes 1.0", load)
+
+    from ioi_bench.plugins import builtin
+
+    monkeypatch.setattr("ioi_bench.plugins.discovery.installed", lambda: map(candidate, ("other", "makeshift")))
+    made = changed(changed(small.card, "made", "loader", to="makeshift"), "made", "plugins", to=MAKESHIFT).made
+    listed = AllowedPlugin(
+        name="makeshift", package="makeshift-saes", version="1.0", loaders=("makeshift",), reads="all"
+    )
+    assert isinstance(loader_plugins(made, [listed]), Plugins)
+    assert imported == ["makeshift"]
+    imported.clear()
+    assert isinstance(loader_plugins(small.card.made, [listed]), Plugins)
+    assert imported == []
 
 
 def test_a_model_is_never_read_from_a_path(small, verify, tmp_path, no_evaluation):
@@ -357,5 +417,5 @@ def test_a_folder_without_submissions_is_bad_input(verify, tmp_path):
 def test_words_of_a_submission_do_not_write_lines_of_a_log(small, verify, tmp_path, no_evaluation):
     card = changed(small.card, "made", "loader", to="x\n::error::`y`\x1b[31m")
     folder = hand_in(tmp_path, card, small.prompts, small.suite)
-    found = refused(verify(folder), folder, "evaluation")
+    found = refused(verify(folder), folder, "loader")
     assert all(check.detail.isprintable() and "`" not in check.detail for check in found.checks)
