@@ -152,6 +152,10 @@ class _Sending:
             )
             done += sum(operation.upload_info.size for operation in group)
         self._tell(what, total, total)
+        ignored = [one.path_in_repo for one in self._operations if getattr(one, "_should_ignore", False)]
+        if ignored:  # the client would leave them out without a word
+            names = ", ".join(ignored[:5]) + (", …" if len(ignored) > 5 else "")
+            raise InputError(f"the .gitignore of {self._address} leaves out {names}: have it changed, or rename them")
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self._progress is not None:

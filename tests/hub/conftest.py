@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from loopback import Hub, User, serve
+from loopback import Hub
 
 FILES = {
     ".gitattributes": b"*.safetensors filter=lfs\n",
@@ -37,17 +37,6 @@ def hub() -> Hub:
     hub = Hub()
     hub.repository("org/repo", files=FILES).tag("v1")
     return hub
-
-
-OWNER, READER, STRANGER = "hf_ownerSecret1", "hf_readerSecret2", "hf_strangerSecret3"
-
-
-@pytest.fixture
-def served(hub):
-    """The hub, at its address, with an owner of ``org``, one who may only read, and somebody else."""
-    hub.tokens |= {OWNER: User("ann", orgs=("org",)), READER: User("rob", "read", ("org",)), STRANGER: User("sam")}
-    with serve(hub):
-        yield hub
 
 
 @pytest.fixture(scope="session")

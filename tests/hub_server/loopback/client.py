@@ -17,7 +17,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, hub: Hub, home: Path, token: str | 
     Returns:
         The seconds that it would have waited before it tried again; it does not wait.
     """
-    from huggingface_hub import close_session, constants
+    from huggingface_hub import close_session, constants, file_download
     from huggingface_hub.utils import _http
 
     close_session()  # its connections are to the Hub of another test
@@ -39,5 +39,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, hub: Hub, home: Path, token: str | 
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value)
     waited: list[float] = []
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waited.append, time=time.time, monotonic=time.monotonic))
+    clock = SimpleNamespace(sleep=waited.append, time=time.time, monotonic=time.monotonic)
+    for module in (_http, file_download):
+        monkeypatch.setattr(module, "time", clock)
     return waited
