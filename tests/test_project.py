@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [ROOT / "docs" / name for name in ("hub.md", "attention-study.md", "selection.md", "training.md", "verifying.md")]
+PAGES += [
+    ROOT / "docs" / name for name in ("hub.md", "attention-study.md", "selection.md", "training.md", "verifying.md")
+]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "leaderboard")
