@@ -28,11 +28,11 @@ MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += [
     ROOT / "docs" / name
-    for name in ("hub.md", "attention-study.md", "reference-saes.md", "selection.md", "training.md")
+    for name in ("attention-study.md", "hub.md", "reference-saes.md", "selection.md", "training.md", "verifying.md")
 ]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
-LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "reference")
+LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "reference", "leaderboard")
 
 
 def shell_lines(page):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import model, plugins, reference, study, task
+from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
@@ -18,6 +18,7 @@ from ioi_bench.cli.inspect import inspect
 from ioi_bench.cli.releases import releases
 from ioi_bench.cli.select import select
 from ioi_bench.cli.skyline import skyline
+from ioi_bench.cli.submit import submit
 from ioi_bench.cli.train import train
 from ioi_bench.errors import IoiBenchError
 
@@ -55,13 +56,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
 app.add_typer(study.app)
 app.add_typer(plugins.app)
 app.add_typer(reference.app)
+app.add_typer(leaderboard.app)
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ioi_bench.errors import HubUnavailableError, InputError, IoiBenchError, StorageError, UnknownNameError
+from ioi_bench.errors import (
+    AccessError,
+    HubUnavailableError,
+    InputError,
+    IoiBenchError,
+    StorageError,
+    UnknownNameError,
+)
 from ioi_bench.hub.address import FORM, HubAddress
 from ioi_bench.hub.tokens import token, token_said, without_secrets
 
@@ -56,7 +63,7 @@ def explain(address: HubAddress, error: Exception) -> IoiBenchError:
         )
     status = _status(error)
     if status == 403:
-        return InputError(f"{endpoint()} forbids reading {address}: {token_said()} Give one whose rights cover it")
+        return AccessError(f"{endpoint()} forbids reading {address}: {token_said()} Give one whose rights cover it")
     if (known := _by_status(error)) is not None:
         return known
     if status is not None and status >= 500:
@@ -125,7 +132,7 @@ def _by_class(address: HubAddress, error: Exception) -> IoiBenchError | None:
     if isinstance(error, errors.HFValidationError):
         return InputError(f"{address} is not an address on the Hub: {reason_of(error)}. Write {FORM}")
     if isinstance(error, errors.GatedRepoError):
-        return InputError(_gated(address))
+        return AccessError(_gated(address))
     if isinstance(error, (errors.RevisionNotFoundError, errors.RepositoryNotFoundError)):
         return _not_found(address, sure=isinstance(error, errors.RevisionNotFoundError))
     return None
@@ -135,7 +142,7 @@ def _by_status(error: Exception) -> IoiBenchError | None:
     """What the HTTP status says, reading and writing alike."""
     status = _status(error)
     if status == 401:
-        return InputError(
+        return AccessError(
             f"{endpoint()} refuses the token: {token_said()} Take a new one, or unset it for public files"
         )
     if status == 429:

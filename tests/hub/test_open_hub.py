@@ -198,10 +198,10 @@ TOKEN = "hf_" + "secret" * 6
 @pytest.mark.parametrize(
     ("refusal", "error", "words"),
     [
-        (loopback.GATED, "InputError", ("gated", "/org/repo", "a token was sent")),
-        (loopback.GATED_TO_NOBODY, "InputError", ("gated", "/org/repo")),
-        (loopback.BAD_TOKEN, "InputError", ("refuses the token", "HF_TOKEN")),
-        (loopback.FORBIDDEN, "InputError", ("forbids", "rights")),
+        (loopback.GATED, "AccessError", ("gated", "/org/repo", "a token was sent")),
+        (loopback.GATED_TO_NOBODY, "AccessError", ("gated", "/org/repo")),
+        (loopback.BAD_TOKEN, "AccessError", ("refuses the token", "HF_TOKEN")),
+        (loopback.FORBIDDEN, "AccessError", ("forbids", "rights")),
         (loopback.TOO_MANY, "HubUnavailableError", ("too many requests", "7 seconds")),
         (loopback.OUT_OF_ORDER, "HubUnavailableError", ("out of order", "503")),
     ],
@@ -222,7 +222,7 @@ def test_gated_files_behind_a_public_listing(run, hub):
     hub.fail("resolve", loopback.GATED)
     with serve(hub):
         (result,) = run(hub.url, FOLDER)
-    assert result.error == "InputError"
+    assert result.error == "AccessError"
     assert "gated" in result.message
     assert "none was sent" in result.message
 
@@ -236,7 +236,7 @@ def test_a_busy_hub_is_replaced_by_the_cache_and_a_closed_one_is_not(run, hub):
         hub.fail(None, loopback.GATED)
         (closed,) = run(hub.url, FOLDER)
     assert busy.revision == hub.find("org/repo").head
-    assert closed.error == "InputError"
+    assert closed.error == "AccessError"
 
 
 def test_sizes_are_checked_before_the_download(run, hub):
