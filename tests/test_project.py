@@ -27,12 +27,22 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += [
-    ROOT / "docs" / name
-    for name in ("attention-study.md", "hub.md", "reference-saes.md", "selection.md", "training.md", "verifying.md")
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "attention-study",
+        "hub",
+        "leaderboard-page",
+        "reference-saes",
+        "selection",
+        "submitting",
+        "training",
+        "verifying",
+    )
 ]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
-LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "reference", "leaderboard")
+LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
+LONG += ("reference", "submit", "leaderboard", "report")
 
 
 def shell_lines(page):

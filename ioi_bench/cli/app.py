@@ -16,6 +16,7 @@ from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
 from ioi_bench.cli.inspect import inspect
 from ioi_bench.cli.releases import releases
+from ioi_bench.cli.report import report
 from ioi_bench.cli.select import select
 from ioi_bench.cli.skyline import skyline
 from ioi_bench.cli.submit import submit
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)

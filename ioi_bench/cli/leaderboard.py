@@ -1,4 +1,4 @@
-"""`ioi-bench leaderboard`: the submissions, verified."""
+"""`ioi-bench leaderboard`: the submissions, verified and shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from ioi_bench.cli import options
 from ioi_bench.cli.console import cache_folder, out, print_json, progress, say
+from ioi_bench.cli.leaderboard_pages import build, serve
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(name="leaderboard", help="Submissions to the leaderboard.", no_args_is_help=True)
-
-
-@app.callback()
-def leaderboard() -> None:
-    """Submissions to the leaderboard."""  # with a callback, Typer keeps the name of a group's only command
+app = typer.Typer(name="leaderboard", help="The leaderboard: its submissions and its pages.", no_args_is_help=True)
+app.command()(build)
+app.command()(serve)
 
 
 @app.command()

@@ -105,6 +105,11 @@ class Suite:
         """All sites, by name."""
         return tuple(self.dictionaries)
 
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """What its dictionaries are, by name, each once: ``topk``, or the class of one that is not built in."""
+        return tuple(sorted({_architecture(dictionary) for dictionary in self.dictionaries.values()}))
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the header and of every tensor's name, type, shape and bytes, whatever files they came from."""
@@ -146,10 +151,9 @@ def describe(suite: Suite) -> dict[str, Any]:
     """The header without its tensors, as it is hashed and stored."""
     dictionaries: dict[str, Any] = {}
     for site, dictionary in suite.dictionaries.items():
-        entry = {"architecture": type(dictionary).__name__, "d_in": dictionary.d_in, "d_sae": dictionary.d_sae}
+        entry = {"architecture": _architecture(dictionary), "d_in": dictionary.d_in, "d_sae": dictionary.d_sae}
         settings: dict[str, Any] = {}
         if isinstance(dictionary, Architecture):
-            entry["architecture"] = dictionary.name
             settings = {name: getattr(dictionary, name) for name in dictionary.settings}
         dictionaries[str(site)] = {**entry, "settings": settings}
     return {
@@ -160,6 +164,10 @@ def describe(suite: Suite) -> dict[str, Any]:
         "metadata": dict(suite.metadata),
         "dictionaries": dictionaries,
     }
+
+
+def _architecture(dictionary: Dictionary) -> str:
+    return dictionary.name if isinstance(dictionary, Architecture) else type(dictionary).__name__
 
 
 @torch.no_grad()

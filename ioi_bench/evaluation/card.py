@@ -145,6 +145,8 @@ class Made(Record):
     source: str | None = None
     """Where the suite was read from, as it was given; empty for one that was made in Python."""
     loader: str | None = None
+    architectures: tuple[str, ...] = ()
+    """Of its dictionaries, by name; empty on cards from before this was said."""
     options: dict[str, str] = Field({})
     """What was said of the source on the command line: hook, arch, scale, settings of the loader, preflight."""
     plugins: dict[str, str] = Field({})

@@ -181,6 +181,7 @@ def evaluate(
         suite_sha256=suite.sha256,
         source=came.source,
         loader=came.loader,
+        architectures=suite.architectures,
         options=options.said
         | ({} if preflight else {"preflight": "no"})
         | ({"cross-site": "yes"} if cross_site else {}),

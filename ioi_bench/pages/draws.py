@@ -1,0 +1,214 @@
+"""The IOI score of a suite under every draw of the bootstrap, from its results per prompt.
+
+Two suites that were judged on the same prompts are drawn alike, so that their difference has an interval of its own
+(METHOD §7: comparisons are paired). A submission's file is not trusted: it is read only as far as its sizes are
+sound, and used only where it gives the score that the card states.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ioi_bench.evaluation.bootstrap import Bootstrap
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_value, edit_value, null_normalised
+from ioi_bench.leaderboard.results import PROMPTS
+from ioi_bench.pages.shown import Shown
+
+__all__ = ["ScoreDraws", "draw_score", "read_draws"]
+
+_TOLERANCE = 1e-3  # per-prompt weights are stored as float32
+_MAX_ROWS, _MAX_BYTES = 20_000_000, 2 << 30
+_MAX_DRAWS, _MAX_SEEDS = 10_000, 16
+_DICTIONARY, _SUITE = "dictionary", "suite"
+_PROMPT = ("template", "prefix", "pattern", "io", "s")
+_FIGURES = ("cell", "prompt", "method", "budget", "accuracy", "weight_removed")
+_NO_EDIT, _SKYLINE = ("no-edit", 0), ("skyline", 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreDraws:
+    """The score in the sample (row 0) and in every draw.
+
+    Attributes:
+        paired_with: equal for suites whose draws are paired: same prompts, draws and seed.
+        scores: ``[draw]``.
+    """
+
+    paired_with: str
+    scores: np.ndarray
+
+
+def read_draws(shown: Shown) -> ScoreDraws | None:
+    """The draws of a suite's score; None where its file cannot be read or does not give the card's score.
+
+    Where the file has the random dictionaries' results too, the null of each cell is drawn along; else it is held at
+    the card's value.
+    """
+    score, draws = shown.score, draw_score(shown)
+    if score is None or score.value is None or draws is None:
+        return None
+    return draws if abs(float(draws.scores[0]) - score.value) <= _TOLERANCE else None
+
+
+def draw_score(shown: Shown) -> ScoreDraws | None:
+    """The same, whatever score the card states."""
+    import pyarrow as pa
+
+    path = shown.folder / PROMPTS
+    if not path.is_file() or shown.card.made.n_draws > _MAX_DRAWS:
+        return None
+    try:
+        table = _table(path)
+        return None if table is None else _drawn(shown, table)
+    # Whatever a hostile file may hold.
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
+        return None
+
+
+def _table(path: Path) -> Any:
+    """The columns that are needed, of the rows that are scored; None for a file of absurd size."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, read_dictionary=["cell", "method", "pattern", "io", "s"]) as file:
+        meta = file.metadata
+        size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        if meta.num_rows > _MAX_ROWS or size > _MAX_BYTES:
+            return None
+        own = [_DICTIONARY] if _DICTIONARY in file.schema_arrow.names else []
+        table = file.read(columns=[*_FIGURES, *_PROMPT, *own], use_threads=False)
+    method, budget = table["method"], pc.cast(table["budget"], "int64")
+    scored = pc.and_(pc.equal(method, HEADLINE_METHOD), pc.is_in(budget, value_set=_ints(SCORED_BUDGETS)))
+    wanted = pc.or_(scored, pc.is_in(pc.cast(method, "string"), value_set=_strings(("no-edit", "skyline"))))
+    return table.filter(wanted).combine_chunks()
+
+
+def _of(table: Any, dictionary: str) -> Any:
+    """The rows of the suite's own dictionaries, or of random ones; None where the file has none of these."""
+    import pyarrow.compute as pc
+
+    if _DICTIONARY not in table.column_names:
+        return table if dictionary == _SUITE else None
+    found = table.filter(pc.equal(table[_DICTIONARY], dictionary)).combine_chunks()
+    return found if found.num_rows else None
+
+
+def _ints(values: Sequence[int]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, pa.int64())
+
+
+def _strings(values: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
+
+
+def _drawn(shown: Shown, table: Any) -> ScoreDraws | None:
+    made = shown.card.made
+    budgets = [budget for budget in made.budgets if budget in SCORED_BUDGETS]
+    edits = [(HEADLINE_METHOD, budget) for budget in budgets]
+    cells = [cell.name for cell in shown.scored]
+    grid = _grid(_of(table, _SUITE), cells, [_NO_EDIT, _SKYLINE, *edits], made.n_prompts)
+    if grid is None:
+        return None
+    figures, prompts = grid
+    boot = _bootstrap(prompts, made.n_draws, made.seed)
+    means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
+    s = _cell_values(means, means[:, :, 2:], budgets)
+    seeds = {cell.scores[HEADLINE_METHOD].null.seeds for cell in shown.scored}
+    nulls = [_grid(_of(table, f"random {i}"), cells, edits, made.n_prompts) for i in range(min(max(seeds), _MAX_SEEDS))]
+    drawn = [_cell_values(means, boot.mean(torch.from_numpy(null[0])), budgets) for null in nulls if null is not None]
+    stated = [cell.scores[HEADLINE_METHOD].s_null.value for cell in shown.scored]
+    if drawn and len(drawn) < len(nulls):
+        return None
+    if drawn:
+        s_null = torch.stack(drawn).mean(0)
+    elif any(value is None for value in stated):
+        return None
+    else:
+        s_null = torch.tensor(stated, dtype=s.dtype).expand_as(s)
+    paired = hashlib.sha256(f"{prompts.sha256} {made.n_draws} {made.seed}".encode()).hexdigest()
+    return ScoreDraws(paired, null_normalised(s, s_null).mean(1).numpy())
+
+
+def _cell_values(means: Tensor, edited: Tensor, budgets: Sequence[int]) -> Tensor:
+    """S ``[draw, cell]`` of edits, against no edit and the skyline, the first two of ``means``."""
+    accuracy, weight = means.unbind(-1)
+    at = {"no_edit": accuracy[..., :1], "skyline": accuracy[..., 1:2], "skyline_weight": weight[..., 1:2]}
+    return cell_value(edit_value(*edited.unbind(-1), **at), budgets)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Which prompts they are; equal by hash alone, so that the draws over them are kept."""
+
+    sha256: str
+    pairs: tuple[tuple[str, str], ...] = field(compare=False)
+
+
+def _prompts(rows: Any) -> _Prompts:
+    """A row a prompt, in order."""
+    digest = hashlib.sha256()
+    for name in _PROMPT:
+        column = rows[name].combine_chunks()
+        plain = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+        for part in (repr(column.type), *plain.buffers()):
+            digest.update(part.encode() if isinstance(part, str) else b"" if part is None else part)
+    names = zip(rows["io"].to_pylist(), rows["s"].to_pylist(), strict=True)
+    return _Prompts(digest.hexdigest(), tuple((min(io, s), max(io, s)) for io, s in names))
+
+
+def _grid(
+    table: Any, cells: Sequence[str], keys: Sequence[tuple[str, int]], n: int
+) -> tuple[np.ndarray, _Prompts] | None:
+    """``[prompt, cell, edit, (accuracy, weight)]``, and the prompts; None where a row is missing or there twice."""
+    if table is None or not cells:
+        return None
+    cell, prompt, edit = _index(table["cell"], cells), table["prompt"].to_numpy(), _edit_index(table, keys)
+    kept = (cell >= 0) & (edit >= 0) & (prompt >= 0) & (prompt < n)
+    if kept.sum() != n * len(cells) * len(keys):
+        return None
+    where = prompt[kept], cell[kept], edit[kept]
+    grid = np.full((n, len(cells), len(keys), 2), np.nan)
+    seen = np.zeros(grid.shape[:3], dtype=bool)
+    seen[where] = True
+    if not seen.all():
+        return None
+    grid[(*where, 0)] = table["accuracy"].to_numpy()[kept]
+    grid[(*where, 1)] = table["weight_removed"].to_numpy()[kept]
+    first = np.full(n, -1)
+    first[prompt[kept]] = np.flatnonzero(kept)
+    return grid, _prompts(table.select(_PROMPT).take(first))
+
+
+def _index(column: Any, names: Sequence[str]) -> np.ndarray:
+    """Per row, which of the names it holds; −1 for another."""
+    encoded = column.chunk(0) if hasattr(column, "chunk") else column
+    place = {name: i for i, name in enumerate(names)}
+    of_word = np.array([place.get(word, -1) for word in encoded.dictionary.to_pylist()] or [-1])
+    return of_word[encoded.indices.to_numpy()]
+
+
+def _edit_index(table: Any, keys: Sequence[tuple[str, int]]) -> np.ndarray:
+    methods = list(dict.fromkeys(method for method, _ in keys))
+    method, budget = _index(table["method"], methods), table["budget"].to_numpy()
+    found = np.full(len(method), -1)
+    for i, (name, most) in enumerate(keys):
+        found[(method == methods.index(name)) & (budget == most)] = i
+    return found
+
+
+@lru_cache(maxsize=4)
+def _bootstrap(prompts: _Prompts, draws: int, seed: int) -> Bootstrap:
+    return Bootstrap.of(prompts.pairs, draws=draws, seed=seed)

@@ -1,0 +1,92 @@
+"""A suite's score from its results per prompt: it is the card's, or it is not used."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ioi_bench.pages.draws import draw_score, read_draws
+from ioi_bench.pages.shown import of_card
+
+
+@pytest.fixture
+def folder(cards, tmp_path):
+    return shutil.copytree(cards["topk"], tmp_path / "card")
+
+
+def rewritten(folder, change):
+    path = folder / "prompts.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    return read_draws(of_card(folder, 1))
+
+
+@pytest.mark.parametrize("kind", ["topk", "gated"])
+def test_the_sample_gives_the_cards_score_and_the_draws_its_interval(cards, kind):
+    shown = of_card(cards[kind], 1)
+    draws = read_draws(shown)
+    assert draws is not None
+    assert len(draws.scores) == shown.card.made.n_draws + 1
+    assert draws.scores[0] == pytest.approx(shown.score.value, abs=1e-4)
+    # The card's interval also has the random dictionaries' spread, which is small.
+    assert np.quantile(draws.scores[1:], [0.025, 0.975]) == pytest.approx([shown.score.low, shown.score.high], abs=0.02)
+
+
+def test_suites_on_the_same_prompts_are_paired_and_on_fewer_are_not(cards, folder):
+    a, b = (read_draws(of_card(cards[kind], 1)) for kind in ("topk", "gated"))
+    assert a.paired_with == b.paired_with
+    renamed = rewritten(folder, lambda frame: frame.assign(io=frame["s"], s=frame["io"]))
+    assert renamed.paired_with != a.paired_with
+
+
+def test_the_order_of_rows_does_not_matter(cards, folder):
+    before = read_draws(of_card(cards["topk"], 1))
+    after = rewritten(folder, lambda frame: frame.sample(frac=1, random_state=0))
+    np.testing.assert_allclose(after.scores, before.scores)
+    assert after.paired_with == before.paired_with
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda f: f.assign(accuracy=True), id="forged"),
+        pytest.param(lambda f: f.drop(f.index[f["method"] == "exchange"][0]), id="a row missing"),
+        pytest.param(lambda f: pd.concat([f, f[f["method"] == "exchange"].head(1)]), id="a row twice"),
+        pytest.param(lambda f: f.drop(columns="budget"), id="a column missing"),
+        pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), id="prompts out of range"),
+        pytest.param(lambda f: f.assign(budget="two"), id="words for numbers"),
+        pytest.param(lambda f: f.assign(accuracy=None), id="nothing"),
+        pytest.param(lambda f: f.assign(weight_removed=np.inf), id="infinite"),
+        pytest.param(lambda f: f.head(0), id="empty"),
+    ],
+)
+def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change):
+    assert rewritten(folder, change) is None
+
+
+def test_a_damaged_or_missing_file_is_not_used(folder):
+    path = folder / "prompts.parquet"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert read_draws(of_card(folder, 1)) is None
+    path.unlink()
+    assert read_draws(of_card(folder, 1)) is None
+
+
+def test_random_dictionaries_in_the_file_are_the_null_that_is_drawn(cards, folder):
+    """By hand: random dictionaries that do what the suite does have its S, and the score of any cell is 0 then."""
+
+    def with_nulls(frame):
+        nulls = [frame[frame["method"] == "exchange"].assign(dictionary=f"random {i}") for i in range(3)]
+        sites = frame.head(5).assign(cell=None, dictionary="suite", method="reconstruction", budget=0, accuracy=None)
+        return pd.concat([frame.assign(dictionary="suite"), *nulls, sites])
+
+    path = folder / "prompts.parquet"
+    with_nulls(pd.read_parquet(path)).to_parquet(path, index=False)
+    shown = of_card(folder, 1)
+    np.testing.assert_allclose(draw_score(shown).scores, 0, atol=1e-12)
+    assert read_draws(shown) is None  # the card says something else
+    table = pd.read_parquet(path)
+    table[table["dictionary"] == "suite"].to_parquet(path, index=False)
+    assert read_draws(shown).scores[0] == pytest.approx(shown.score.value, abs=1e-4)
