@@ -26,10 +26,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [ROOT / "docs" / name for name in ("hub.md", "attention-study.md", "selection.md", "training.md")]
+PAGES += [
+    ROOT / "docs" / name for name in ("hub.md", "attention-study.md", "selection.md", "training.md", "submitting.md")
+]
+PAGES += [ROOT / "leaderboard" / "README.md"]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
-LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
+LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "submit", "leaderboard")
 
 
 def shell_lines(page):
