@@ -7,52 +7,24 @@ not follow from the file (`UNCHECKED`) is only checked for making sense; evaluat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_bench.editing import EDITS
 from ioi_bench.errors import InputError
-from ioi_bench.evaluation.bootstrap import DRAWS
 from ioi_bench.evaluation.card import Card
 from ioi_bench.evaluation.card_cells import SKYLINE_KINDS
 from ioi_bench.evaluation.card_records import CrossSectionFigures, Figure
 from ioi_bench.evaluation.prompts_reading import read_prompts
 from ioi_bench.evaluation.recompute import differences, layout_of, recomputed, scope_of
-from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
+from ioi_bench.leaderboard.needs import SPLIT, Needs, faults
 from ioi_bench.leaderboard.records import Check
 from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.metrics.interpretability import KINDS, THRESHOLDS
 from ioi_bench.sites import ATTRIBUTES, HookPoint
 from ioi_bench.task import task_spec
 
-__all__ = [
-    "MIN_PROMPTS",
-    "SEED",
-    "SPLIT",
-    "TOLERANCE",
-    "UNCHECKED",
-    "Needs",
-    "check_card",
-    "require_passed",
-    "track_circuit",
-]
-
-SPLIT, MIN_PROMPTS, SEED = "test", 1_000, 0
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a leaderboard asks of a card, beside the split ``test``, ``exchange``, the budgets 1, 2 and 4, and seed 0.
-
-    Attributes:
-        prompts: at least so many.
-        full_train: fitted to all train prompts.
-    """
-
-    prompts: int = MIN_PROMPTS
-    full_train: bool = True
-
+__all__ = ["TOLERANCE", "UNCHECKED", "Needs", "check_card", "require_passed", "track_circuit"]
 
 TOLERANCE = 1e-6
 """Largest difference of a figure from the one made again; relative, where figures are greater than 1."""
@@ -69,7 +41,6 @@ UNCHECKED = (
 )
 """What the file of prompts does not show: only evaluating the suite again does."""
 
-_MAX_BUDGETS = 8
 _SHOWN = 5
 
 
@@ -161,41 +132,10 @@ def _same(what: str, given: str, wanted: str, given_hash: str, wanted_hash: str)
 
 def _asked(name: str, looked: _Looked) -> Check:
     """The card was made on what the leaderboard asks for."""
-    if faults := list(_faults(looked)):
-        raise InputError("; ".join(faults) + ": evaluate again so, see leaderboard/README.md")
+    if found := list(faults(looked.card, looked.needs)):
+        raise InputError("; ".join(found) + ": evaluate again so, see leaderboard/README.md")
     made = looked.card.made
     return _passed(name, f"{made.n_prompts:,} {made.split} prompts, methods {', '.join(made.methods)}")
-
-
-def _faults(looked: _Looked) -> Iterator[str]:
-    made, needs = looked.card.made, looked.needs
-    spec = task_spec(made.spec)
-    n_train, n_split = len(spec.split("train")), len(spec.split(SPLIT))
-    if made.split != SPLIT:
-        yield f"it is of the split {made.split!r}, and {SPLIT!r} is needed"
-    if not needs.prompts <= made.n_prompts <= n_split:
-        yield f"it has {made.n_prompts:,} prompts, and {needs.prompts:,} to {n_split:,} are needed"
-    if made.full_train != (made.n_train_prompts == n_train) or (needs.full_train and not made.full_train):
-        yield f"it was fitted to {made.n_train_prompts:,} train prompts, and all {n_train:,} are needed"
-    if missing := [str(budget) for budget in SCORED_BUDGETS if budget not in made.budgets]:
-        yield f"the budgets {', '.join(missing)} are missing, and score"
-    if len(made.budgets) > _MAX_BUDGETS or sorted(set(made.budgets)) != list(made.budgets):
-        yield f"the budgets are {len(made.budgets)}, and at most {_MAX_BUDGETS}, increasing, are taken"
-    if HEADLINE_METHOD not in made.methods or len(set(made.methods)) != len(made.methods):
-        yield f"the method {HEADLINE_METHOD!r} is missing, or one is there twice"
-    if foreign := [method for method in made.methods if method not in EDITS]:
-        yield f"{', '.join(foreign)}: only ioi-bench's own edit methods are compared"
-    if made.seed != SEED or made.n_draws != DRAWS:
-        yield f"it has seed {made.seed} and {made.n_draws:,} draws, and seed {SEED} with {DRAWS:,} is needed"
-    if looked.card.baselines:
-        yield "it has rows of baselines, whose results per prompt are not in the file: leave --baseline out"
-    if outside := [what for what in made.plugins if not what.startswith("loader ")]:
-        yield (
-            f"{', '.join(outside)} took part: what ranks must come from ioi-bench's own methods, metrics, models and "
-            "architectures, so that everybody can make it again; only the loader may be a plugin's"
-        )
-    if "cross-site" in made.options:
-        yield "it was made with --cross-site, which is a track of its own"
 
 
 def _parts(name: str, looked: _Looked) -> Check:

@@ -13,6 +13,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture
+from ioi_bench.dictionaries.scaled import Scaled
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.choices import read_suite
@@ -241,7 +242,8 @@ def _check_loader(loaded: Loaded, made: Made, target: Target, plugins: Plugins) 
     loader = loaded.claim.loader.name
     owner = plugins.owner(Loader, loader)
     if owner == BUILT_IN:
-        for site, dictionary in loaded.suite.dictionaries.items():
+        for site, placed in loaded.suite.dictionaries.items():
+            dictionary = placed.inner if isinstance(placed, Scaled) else placed  # by a number that the card names
             if not isinstance(dictionary, Architecture) or type(dictionary) is not ARCHITECTURES.get(dictionary.name):
                 raise InputError(
                     f"the dictionary at {site} is of no architecture that ioi-bench has itself: others would have to "

@@ -229,6 +229,8 @@ def test_a_model_and_a_track_that_are_known_are_compared(small):
         ({("made", "full_train"): True}, "train prompts"),
         ({("made", "budgets"): [1, 2]}, "budgets 4 are missing"),
         ({("made", "budgets"): [4, 2, 1]}, "increasing"),
+        ({("made", "budgets"): [1, 2, 4, 10**30]}, "1 to 64"),
+        ({("made", "budgets"): list(range(1, 20))}, "at most 8"),
         ({("made", "methods"): ["universal"]}, "'exchange' is missing"),
         ({("made", "methods"): ["exchange", "strongest"]}, "strongest"),
         ({("made", "seed"): 3}, "seed 3"),

@@ -20,6 +20,7 @@ from ioi_bench.leaderboard.records import Submission
 from ioi_bench.leaderboard.results import find_entries, read_entry
 from ioi_bench.leaderboard.submit import Declaration, prepare, read_declaration, send
 from ioi_bench.leaderboard.target import open_target
+from ioi_bench.plugins.loading import scaled_by
 from ioi_bench.plugins.manager import Plugins
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,15 @@ def test_missing_sites_must_be_those_of_the_suite(small, said, tmp_path, monkeyp
     (folder / "card.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match="have no dictionary"):
         put_together(replace_folder(small, folder), said, tmp_path / "board")
+
+
+def test_a_suite_with_a_scale_of_its_card(small, said, tmp_path):
+    scaled = scaled_by(load_suite(small.suite), 2.0).sha256
+    other = changed_card(small, tmp_path, options={"scale": "2.0"}, suite_sha256=scaled)
+    assert put_together(other, said, tmp_path / "board").submission.suite_sha256 == scaled
+    other = changed_card(small, tmp_path / "second", options={"scale": "2.0"})
+    with pytest.raises(InputError, match="sha256"):
+        put_together(other, said, tmp_path / "board")
 
 
 # Loaders and architectures
