@@ -111,10 +111,10 @@ def test_search_and_filters_work_together_and_can_be_reset(site, opened):
     page.wait_for_selector("text=No suite fits these filters.")
     page.get_by_role("button", name="Reset").click()
     assert names(page) == every
-    page.get_by_label("Badge").select_option("reproduced")
+    page.locator("select.f-badge").select_option("reproduced")
     page.wait_for_selector("text=Showing 2 of 6 suites")
     assert set(names(page)) == {"some-lab/topk-a", "other-lab/gated-low"}
-    page.get_by_label("Architecture").select_option("gated")
+    page.locator("select.f-architecture").select_option("gated")
     page.wait_for_selector("text=Showing 1 of 6 suites")
     page.get_by_role("button", name="Reset").click()
     page.get_by_label("L0 from").fill("3.5")
@@ -144,7 +144,8 @@ def point_of(page, name):
           const find = (item) => fits(item) ? item : (item.items ?? []).map(find).find(Boolean);
           const item = find(view.scenegraph().root);
           const box = holder.querySelector('canvas').getBoundingClientRect(), [dx, dy] = view.origin();
-          return { x: box.left + dx + item.x, y: box.top + dy + item.y };
+          const { left, top } = view.padding();
+          return { x: box.left + left + dx + item.x, y: box.top + top + dy + item.y };
         }""",
         name,
     )
