@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -288,11 +289,11 @@ def test_only_the_plugin_that_is_listed_is_imported(small, monkeypatch):
     def candidate(name):
         def load():
             imported.append(name)
-            return builtin
+            module = ModuleType(name)
+            module.ioi_bench_loaders = lambda: []
+            return module
 
         return Candidate(name, f"{name}-saes 1.0", load)
-
-    from ioi_bench.plugins import builtin
 
     monkeypatch.setattr("ioi_bench.plugins.discovery.installed", lambda: map(candidate, ("other", "makeshift")))
     made = changed(changed(small.card, "made", "loader", to="makeshift"), "made", "plugins", to=MAKESHIFT).made
