@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ioi_bench.cli.console import err, figure, progress, say
+from ioi_bench.cli import options
+from ioi_bench.cli.console import err, figure, print_json, progress, say
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def submit(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and send nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before sending.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Hand a card in: checked here first, then sent as a pull request, or written into a folder.
 
@@ -83,6 +85,8 @@ def submit(
     _show(prepared)
     if dry_run:
         say("a dry run: nothing was sent")
+        if json:
+            print_json(_about(prepared, None))
         return
     if not yes:
         _confirm(prepared)
@@ -90,7 +94,23 @@ def submit(
         sent = send(prepared, told)
     if not sent.new:
         say("it was there already: nothing was sent again")
-    typer.echo(sent.place)
+    if json:
+        print_json(_about(prepared, sent.place))
+    else:
+        typer.echo(sent.place)
+
+
+def _about(prepared: Prepared, place: str | None) -> dict[str, Any]:
+    """For programs; ``sent`` is where it went, null for a dry run."""
+    return {
+        "submission": prepared.submission.model_dump(),
+        "track": prepared.card.track,
+        "checks": [check.model_dump() for check in prepared.checks],
+        "notes": list(prepared.notes),
+        "files": {name: len(content) for name, content in prepared.files.items()},
+        "to": f"{prepared.target.name}/{prepared.place}",
+        "sent": place,
+    }
 
 
 def _interactive() -> bool:

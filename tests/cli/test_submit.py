@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_into_a_folder(cli, card, easy, tmp_path):
     assert again.exit_code == 2
     assert again.stdout == ""
     assert "already as 'my-lab/topk'" in again.stderr
+
+
+def test_json_says_what_was_checked_and_where_it_went(cli, card, easy, tmp_path):
+    board = tmp_path / "board"
+    command = ("submit", card, "--suite", SUITE, "--to", board, *FLAGS, "--json")
+    dry = json.loads(cli(*command, "--dry-run").stdout)
+    assert (dry["sent"], board.exists()) == (None, False)
+    done = json.loads(cli(*command, "--yes").stdout)
+    assert {**done, "sent": None} == dry
+    assert {path.name: path.stat().st_size for path in Path(done["sent"]).iterdir()} == done["files"]
+    assert all(check["passed"] for check in done["checks"])
 
 
 def test_a_dry_run_sends_nothing(cli, card, easy, tmp_path):
