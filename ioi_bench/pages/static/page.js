@@ -32,6 +32,7 @@
     const rank = all("thead th", table).findIndex((cell) => cell.classList.contains("c-rank"));
     const picks = rank > 0 ? [{ targets: 0, orderable: false, searchable: false }] : [];
     const long = body.rows.length > MANY;
+    const rows = [...body.rows]; // as DataTables counts them; asking it for each would look through all each time
     const data = new DataTable(table, {
       autoWidth: false,
       paging: long,
@@ -45,7 +46,7 @@
     });
     body.before(skyline);
     body.after(random);
-    return { table, data, section: table.closest("section") };
+    return { rows, data, section: table.closest("section") };
   });
 
   const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -57,18 +58,22 @@
       low: bound(".f-l0-low", -Infinity), high: bound(".f-l0-high", Infinity),
     };
   };
+  const texts = new WeakMap();
+  const textOf = (row) => {
+    if (!texts.has(row)) texts.set(row, `${one(".c-name", row).textContent} ${row.dataset.architecture}`.toLowerCase());
+    return texts.get(row);
+  };
   const fits = (row, wanted) => {
     const { architecture, badge, l0 } = row.dataset;
-    const text = (row.dataset.text ??= one(".c-name", row).textContent.toLowerCase() + " " + architecture.toLowerCase());
-    return wanted.words.every((word) => text.includes(word)) &&
+    return wanted.words.every((word) => textOf(row).includes(word)) &&
       (!wanted.architecture || architecture === wanted.architecture) && (!wanted.badge || badge === wanted.badge) &&
       ((wanted.low === -Infinity && wanted.high === Infinity) ||
         (l0 !== "" && Number(l0) >= wanted.low && Number(l0) <= wanted.high));
   };
   const filter = () => {
     const wanted = filters();
-    for (const { data, section } of tables) {
-      data.search.fixed("wanted", (_text, _data, index) => fits(data.row(index).node(), wanted));
+    for (const { rows, data, section } of tables) {
+      data.search.fixed("wanted", (_text, _data, index) => fits(rows[index], wanted));
       data.draw();
       const info = data.page.info();
       const found = one(".found", section);
@@ -111,8 +116,8 @@
     go.hidden = picked.size < 2;
     go.href = `compare.html?a=${encodeURIComponent(a ?? "")}&b=${encodeURIComponent(b ?? "")}`;
   };
-  const box = (slug) => tables.map(({ data }) =>
-    data.rows().nodes().toArray().find((row) => row.dataset.slug === slug)).find(Boolean)?.querySelector("input");
+  const box = (slug) => tables.map(({ rows }) =>
+    rows.find((row) => row.dataset.slug === slug)).find(Boolean)?.querySelector("input");
   if (bar) {
     document.addEventListener("change", (event) => {
       const row = event.target.closest?.(".c-pick") && event.target.closest("tr");
