@@ -4,6 +4,7 @@
 
     IoiBenchError                 exit 1: something failed that was not the input's fault
     ├── InputError                exit 2: what was given is wrong; the message says what to do
+    │   ├── AccessError           the Hub has it, and refuses it to this token or to those who send none
     │   ├── UnknownNameError      a site, model, architecture, … that does not exist, with near misses
     │   ├── SuiteError            a suite or weight file that cannot be read or does not fit
     │   ├── DictionaryError       a dictionary that breaks its contract (shape, NaN, affinity)
@@ -23,6 +24,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "AccessError",
     "ConformanceError",
     "DictionaryError",
     "HubUnavailableError",
@@ -47,6 +49,10 @@ class InputError(IoiBenchError):
     """What the user gave is wrong."""
 
     exit_code = 2
+
+
+class AccessError(InputError):
+    """The Hub has what was asked for and refuses it: gated, forbidden, or a token that it does not take."""
 
 
 class UnknownNameError(InputError):

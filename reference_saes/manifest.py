@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ioi_bench import evaluate
-from ioi_bench.cli.console import cache_folder, number
+from ioi_bench.cli.console import cache_folder, figure
 from ioi_bench.dictionaries.suite import load_suite
+from ioi_bench.reference.manifest import MANIFEST, Manifest, ReferenceSuite
 from ioi_bench.training import make_recipe
 
 HERE = Path(__file__).parent
@@ -48,48 +49,48 @@ def card_of(folder: Path, cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return cards[sha256]
 
 
-def describe(folder: Path, cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def describe(folder: Path, cards: dict[str, dict[str, Any]]) -> ReferenceSuite:
     """One suite: what made it, its hashes, its scores."""
     suite = load_suite(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file())
     card, made = card_of(folder, cards), dict(suite.metadata)
-    chosen = made["selection"]["chosen"]
-    return {
-        "path": folder.relative_to(HERE).as_posix(),
-        "variant": made["variant"],
-        "seed": made["seed"],
-        "model": suite.model,
-        "model_sha256": suite.model_sha256,
-        "spec_sha256": made["provenance"]["spec_sha256"],
-        "suite_sha256": suite.sha256,
-        "recipe_sha256": make_recipe(made["training"], folder.name).sha256,
-        "selection": {
-            **{key: made["selection"][key] for key in ("split", "method", "attribute", "budget", "prompts")},
-            "chosen": {
-                site: {key: one[key] for key in ("sparsity", "epoch", "distance")} for site, one in chosen.items()
-            },
-        },
-        "prompts": PROMPTS,
-        "scores": {method: card["headline"][method]["score"] for method in METHODS},
-        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    selection = made["selection"]
+    chosen = {
+        site: {key: one[key] for key in ("sparsity", "epoch", "distance")} for site, one in selection["chosen"].items()
     }
+    return ReferenceSuite.model_validate(
+        {
+            "path": folder.relative_to(HERE).as_posix(),
+            "variant": made["variant"],
+            "seed": made["seed"],
+            "model": suite.model,
+            "model_sha256": suite.model_sha256,
+            "spec_sha256": made["provenance"]["spec_sha256"],
+            "suite_sha256": suite.sha256,
+            "recipe_sha256": make_recipe(made["training"], folder.name).sha256,
+            "selection": {
+                **{key: selection[key] for key in ("split", "method", "attribute", "budget", "prompts")},
+                "chosen": chosen,
+            },
+            "prompts": PROMPTS,
+            "scores": {method: card["headline"][method]["score"] for method in METHODS},
+            "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        }
+    )
 
 
-def manifest(cards: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def manifest(cards: dict[str, dict[str, Any]]) -> Manifest:
     """All suites by name."""
     folders = sorted(path.parent for path in HERE.glob("*/*/suite.json"))
-    return {"schema_version": 2, "suites": {folder.name: describe(folder, cards) for folder in folders}}
+    return Manifest(suites={folder.name: describe(folder, cards) for folder in folders})
 
 
-def table(suites: dict[str, Any]) -> str:
+def table(found: Manifest) -> str:
     """The suites with their scores, as README.md shows them."""
 
-    def score(one: dict[str, Any]) -> str:
-        return f"{number(one['value'])} [{number(one['low'])} {number(one['high'])}]"
-
     rows = [
-        f"| `{name}` | " + " | ".join(score(suite["scores"][method]) for method in METHODS) + " |"
-        for name, suite in suites.items()
+        f"| `{name}` | " + " | ".join(figure(suite.scores[method]) for method in METHODS) + " |"
+        for name, suite in found.suites.items()
     ]
     return "\n".join(["| suite | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS), *rows])
 
@@ -100,12 +101,10 @@ def main() -> None:
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="folders with cards that are there already")
     folders = [CARDS, *parser.parse_args().cards]
     found = manifest({card["made"]["suite_sha256"]: card for card in stored(folders)})
-    (HERE / "manifest.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    found.write(HERE / MANIFEST)
     page = HERE / "README.md"
     marks = re.compile(r"(?<=<!-- scores -->\n).*?(?=<!-- /scores -->)", re.DOTALL)
-    page.write_text(
-        marks.sub(lambda _: table(found["suites"]) + "\n", page.read_text(encoding="utf-8")), encoding="utf-8"
-    )
+    page.write_text(marks.sub(lambda _: table(found) + "\n", page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

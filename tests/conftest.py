@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,3 +46,26 @@ def tiny_gpt2(tiny_gpt2_dir: Path) -> LanguageModel:
     from ioi_bench.lm import load_model
 
     return load_model(tiny_gpt2_dir)
+
+
+@pytest.fixture(scope="session")
+def small_card(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A shipped suite on 100 prompts, for tests of the leaderboard.
+
+    ``folder`` holds what `evaluate` wrote, ``card`` is its card, ``prompts`` its file of prompts, ``suite`` the suite's
+    folder, and ``needs`` what a leaderboard may ask for so that the card passes.
+    """
+    from ioi_bench.evaluation.card import Card
+    from ioi_bench.evaluation.evaluate import evaluate
+    from ioi_bench.leaderboard.checks import Needs
+
+    suite = Path(__file__).parents[1] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
+    folder = tmp_path_factory.mktemp("small-card")
+    evaluate(suite, prompts=100, train_prompts=500, budgets=(1, 2, 4), methods=("exchange",), out=folder)
+    return SimpleNamespace(
+        folder=folder,
+        card=Card.read(folder),
+        prompts=folder / "prompts.parquet",
+        suite=suite,
+        needs=Needs(prompts=100, full_train=False),
+    )

@@ -26,11 +26,23 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [ROOT / "docs" / name for name in ("hub.md", "attention-study.md", "selection.md", "training.md")]
-PAGES += [ROOT / "docs" / "leaderboard-page.md"]
+PAGES += [
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "attention-study",
+        "hub",
+        "leaderboard-page",
+        "reference-saes",
+        "selection",
+        "submitting",
+        "training",
+        "verifying",
+    )
+]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
-LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select", "leaderboard", "report")
+LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
+LONG += ("reference", "submit", "leaderboard", "report")
 
 
 def shell_lines(page):

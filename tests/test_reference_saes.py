@@ -1,7 +1,6 @@
 """The reference suites are what their manifest says, and belong to the shipped model."""
 
-import hashlib
-import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,12 @@ import torch
 from ioi_bench.dictionaries.suite import check_fits, load_suite
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
+from ioi_bench.reference.manifest import Manifest
+from ioi_bench.reference.verify import problems_of
 from ioi_bench.training import read_recipe
 
 ROOT = Path(__file__).parents[1] / "reference_saes"
-MANIFEST = json.loads((ROOT / "manifest.json").read_text())["suites"]
+MANIFEST = Manifest.read(ROOT / "manifest.json").suites
 RECIPE = read_recipe(ROOT / "recipes" / "ioi-mini.toml")
 
 
@@ -35,22 +36,20 @@ def test_there_are_all_variants_of_the_issue_with_three_seeds():
 def test_a_suite_is_what_the_manifest_says(name):
     """Files, hashes, the recipe and the split that chose it; and it covers the circuit of the shipped model."""
     known = MANIFEST[name]
-    folder = ROOT / known["path"]
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    assert files == known["files"]
+    folder = ROOT / known.path
+    assert problems_of(folder, name, known) == []
     suite = load_suite(folder)
-    assert suite.sha256 == known["suite_sha256"]
     assert set(suite.sites) == set(load_circuit("ioi-mini").sites)
-    assert known["recipe_sha256"] == RECIPE.sha256
-    assert known["selection"]["split"] == "validation"
-    check_fits(suite, load_model("ioi-mini"), known["model_sha256"])
+    assert known.recipe_sha256 == RECIPE.sha256
+    assert known.selection.split == "validation"
+    check_fits(suite, load_model("ioi-mini"), known.model_sha256)
     assert all(tensor.dtype == torch.float16 for d in suite.dictionaries.values() for tensor in d.tensors.values())
 
 
 @pytest.mark.parametrize("name", sorted(MANIFEST))
 def test_scores_have_intervals_around_them(name):
-    for score in MANIFEST[name]["scores"].values():
-        assert -1 <= score["low"] <= score["value"] <= score["high"] <= 1.2
+    for score in MANIFEST[name].scores.values():
+        assert -1 <= score.low <= score.value <= score.high <= 1.2
 
 
 def test_they_are_small():
@@ -60,5 +59,15 @@ def test_they_are_small():
 def test_the_page_shows_the_scores_of_the_manifest():
     page = (ROOT / "README.md").read_text()
     for name, suite in MANIFEST.items():
-        value = f"{suite['scores']['exchange']['value']:.2f}".replace("0.", ".", 1)
+        value = f"{suite.scores['exchange'].value:.2f}".replace("0.", ".", 1)
         assert f"| `{name}` | {value} [" in page
+
+
+def test_the_script_describes_the_suites_as_the_manifest_does():
+    """From the suites and cards with the same scores: nothing of it was written by hand."""
+    script = runpy.run_path(str(ROOT / "manifest.py"))
+    cards = {
+        suite.suite_sha256: {"headline": {method: {"score": score} for method, score in suite.scores.items()}}
+        for suite in MANIFEST.values()
+    }
+    assert script["manifest"](cards).suites == MANIFEST

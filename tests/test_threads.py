@@ -47,3 +47,16 @@ def test_an_error_ends_the_work():
     assert stop.is_set()
     assert len(begun) <= 4
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_ends_work_that_began_before():
+    stop = Event()
+
+    def work(item):
+        if item == 1:
+            raise ValueError("no")
+        assert stop.wait(30)
+
+    with pytest.raises(ValueError, match="no"):
+        in_threads(work, [0, 1, 2], stop=stop)

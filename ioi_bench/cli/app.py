@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import leaderboard, model, plugins, study, task
+from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
@@ -19,6 +19,7 @@ from ioi_bench.cli.releases import releases
 from ioi_bench.cli.report import report
 from ioi_bench.cli.select import select
 from ioi_bench.cli.skyline import skyline
+from ioi_bench.cli.submit import submit
 from ioi_bench.cli.train import train
 from ioi_bench.errors import IoiBenchError
 
@@ -56,12 +57,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, report):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
 app.add_typer(study.app)
 app.add_typer(plugins.app)
+app.add_typer(reference.app)
 app.add_typer(leaderboard.app)
 
 

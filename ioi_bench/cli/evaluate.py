@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import cache_folder, out, progress, say
+from ioi_bench.cli.console import Report, cache_folder, out, progress, say
+from ioi_bench.cli.reference import hint_for
 from ioi_bench.cli.releases import AllKnown, Layer, ReleaseName, Width, chosen, run_each
+from ioi_bench.errors import SuiteError
 
 if TYPE_CHECKING:
+    from ioi_bench.dictionaries.source import Source
     from ioi_bench.evaluation.card import Card
     from ioi_bench.plugins.records import LoadOptions
     from ioi_bench.releases import Chosen
@@ -94,9 +97,17 @@ def evaluate(
     plugins = options.load_plugins(plugin)
     given = options.load_options(hook=hook, arch=arch, model=model, scale=scale, settings=settings)
 
+    def open_one(address: str, told: Report) -> Source:
+        try:
+            return open_source(address, told)
+        except SuiteError as error:
+            if hint := hint_for(address):
+                raise SuiteError(f"{error}; {hint}") from error
+            raise
+
     def one(address: str, own: LoadOptions, by: str | None, target: Path | None) -> None:
         with progress() as told:
-            loaded = load_source(open_source(address, told), own, by, plugins=plugins)
+            loaded = load_source(open_one(address, told), own, by, plugins=plugins)
             name = f"{_file_name(loaded.suite.name)}-{loaded.suite.sha256[:8]}"
             target = target or options.free_folder(Path("runs") / name)
             card = run(

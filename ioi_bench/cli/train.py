@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import cache_folder, duration, progress, say
+from ioi_bench.cli.console import cache_folder, duration, print_json, progress, say
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def train(
         typer.Option("--chunk", min=1, help="At most so many SAEs in one program: memory and speed, not results."),
     ] = None,
     estimate_only: Annotated[bool, typer.Option("--estimate", help="Say how long it will take, and stop.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Train all SAEs of a recipe: every variant, sparsity and seed, at every site of the model's circuit, together.
 
@@ -46,6 +47,7 @@ def train(
       ioi-bench train reference_saes/recipes/quick.toml
       ioi-bench train reference_saes/recipes/ioi-mini.toml --estimate
       ioi-bench train my.toml --out runs/mine --resume
+      ioi-bench train my.toml --estimate --json | jq .estimated_seconds
     """
     from ioi_bench.training import Run, estimate, read_recipe, train_run
 
@@ -58,18 +60,37 @@ def train(
         options.refuse_existing(folder)
     elif not estimate_only and Run(folder).recipe == settings and not Run(folder).unfinished:
         say(f"{folder} is trained to the end: choose among its SAEs with `ioi-bench select {folder}`")
+        if json:
+            print_json(_about(Run(folder), None))
         return
     elif (folder / "chunks").exists() and not (resume or estimate_only):
         raise InputError(f"{folder} holds a run that was begun: add --resume to go on, or choose another --out")
     with progress() as report:
         many = chunk_members or (None if device == "cpu" else _ON_A_GPU)
         run = _prepared(settings, folder, many, report)
-        took = duration(estimate(run, device=device))
-        say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {took} from nothing, as measured here")
-        if estimate_only:
-            return
-        train_run(folder, device=device, progress=_teller(report, run))
-    say(f"trained {len(run.members):,} SAEs in {folder}/: choose among them with `ioi-bench select {folder}`")
+        seconds = estimate(run, device=device)
+        say(
+            f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {duration(seconds)} from nothing, as measured here"
+        )
+        if not estimate_only:
+            train_run(folder, device=device, progress=_teller(report, run))
+    if not estimate_only:
+        say(f"trained {len(run.members):,} SAEs in {folder}/: choose among them with `ioi-bench select {folder}`")
+    if json:
+        print_json(_about(run, seconds))
+
+
+def _about(run: Run, seconds: float | None) -> dict[str, Any]:
+    """The run for programs; ``estimated_seconds`` where it was measured."""
+    return {
+        "run": str(run.folder),
+        "identity": run.identity,
+        "members": len(run.members),
+        "chunks": len(run.chunks),
+        "finished": not run.unfinished,
+        "checkpoints": list(run.checkpoints),
+        "estimated_seconds": seconds,
+    }
 
 
 def _prepared(recipe: Recipe, folder: Path, chunk_members: int | None, report: Report) -> Run:

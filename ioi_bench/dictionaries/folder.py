@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ioi_bench.atomic import storage_errors
+from ioi_bench.errors import InputError
 
 __all__ = ["write_folder"]
 
@@ -24,12 +25,15 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, files: Mapping[str, bytes], *, replace: bool = True) -> None:
     """Write a folder, replacing one that was there; whatever fails, the old one stays and nothing else is left.
 
     Raises:
+        InputError: it is there, and is not to be replaced.
         StorageError: no permission, no space, or the folder cannot be made.
     """
+    if not replace and path.exists():
+        raise InputError(f"{str(path)!r} is there already and stays as it is")
     temporary, old = _beside(path, "tmp"), _beside(path, "old")
     with storage_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +41,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             temporary.mkdir()
             for name, data in files.items():
                 _write(temporary / name, data)
-            if path.exists():  # a folder that is not empty cannot be replaced in one step
+            if replace and path.exists():  # a folder that is not empty cannot be replaced in one step
                 path.rename(old)
             temporary.rename(path)
         finally:  # also on Ctrl-C

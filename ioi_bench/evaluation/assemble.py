@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from ioi_bench.atomic import write_file
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.evaluation.bootstrap import Bootstrap
-from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Faithfulness, Made
+from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Made
+from ioi_bench.evaluation.card_cells import Scope, cell_figures
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.cross_sections import cross_section_figures
 from ioi_bench.evaluation.figure import write_figures
-from ioi_bench.evaluation.runs import COLUMNS
+from ioi_bench.evaluation.prompts_file import Layout, prompts_bytes
 from ioi_bench.evaluation.study import Study, Tables
-from ioi_bench.evaluation.summary import (
-    NO_EDIT,
-    ScoreDraws,
-    cell_draws,
-    cell_scores,
-    edit_figures,
-    faithfulness,
-    headline_score,
-)
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.sites import Cell, Site
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Results", "assemble", "prompts_frame", "write_results"]
+__all__ = ["Results", "assemble", "write_results"]
 
 _DEAD_SHARE_WARNED = 0.5
 _NORM_RATIO_WARNED = (0.5, 2.0)
-_KINDS = {"skyline": "mean", "skyline-mse": "mse"}
-_FURTHER = "a further cell: reported, never scored"
 
 
 @dataclass(frozen=True)
@@ -64,23 +47,26 @@ class Results:
 def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
     """Draw the bootstrap and write down every figure."""
     study = results.study
-    faithful = {
-        name: faithfulness(table, [study.suite[site] for site in study.sites[name]], results.boot)
-        for name, table in results.tables.faithful.items()
-    }
-    cells, ranked = [], []
-    for cell in study.cells:
-        shown, scores = _card_cell(results, cell, faithful[cell.cross_section], headline=cell in circuit.headline)
-        cells.append(shown)
-        if shown.headline and shown.ranked:
-            ranked.append(scores)
-    headline = {method: headline_score([scores[method] for scores in ranked]) for method in study.null_methods}
+    scope = Scope(
+        circuit=circuit,
+        cells=study.cells,
+        methods=study.methods,
+        ranked=results.ranked,
+        missing=results.missing,
+        boot=results.boot,
+        metrics=study.measures.metrics,
+    )
+    cells, headline = cell_figures(
+        scope,
+        results.tables,
+        {name: _dead_share([study.suite[site] for site in study.sites[name]]) for name in results.tables.faithful},
+    )
     warnings = tuple(_warnings(results, made, cells))
     return Card(
         track=circuit.track,
         made=made,
         headline=headline,
-        cells=tuple(cells),
+        cells=cells,
         cross_sections=tuple(
             cross_section_figures(name, study.sites[name], study.suite, results.mean_codes, table, results.boot)
             for name, table in results.tables.faithful.items()
@@ -89,34 +75,11 @@ def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
     )
 
 
-def _card_cell(
-    results: Results, cell: Cell, faithful: Faithfulness, *, headline: bool
-) -> tuple[CardCell, dict[str, ScoreDraws]]:
-    study, table = results.study, results.tables.cells[cell]
-    sites = study.sites[cell.cross_section]
-    draws = cell_draws(table, results.boot)
-    figures = edit_figures(draws, table, len(sites), study.measures.metrics)
-    shown, scores = cell_scores(draws, study.null_methods)
-    ranked = results.ranked.get(cell) if headline else None
-    reason = ranked.reason if ranked else "the track's ranking does not name it" if headline else _FURTHER
-    return CardCell(
-        name=str(cell),
-        attribute=cell.edit,
-        cross_section=cell.cross_section,
-        sites=tuple(map(str, sites)),
-        missing_sites=tuple(str(site) for site in sites if site in results.missing),
-        headline=headline,
-        ranked=ranked is not None and ranked.ranked,
-        reason=reason,
-        no_edit=figures[NO_EDIT].accuracy,
-        skyline={_KINDS[method]: found for (method, _), found in figures.items() if method in _KINDS},
-        edits=tuple(found for (method, _), found in figures.items() if method in study.methods),
-        scores=shown,
-        faithfulness=faithful,
-    ), scores
+def _dead_share(sites: Sequence[SiteCodes]) -> float:
+    return sum(site.dead_share for site in sites) / len(sites)
 
 
-def _warnings(results: Results, made: Made, cells: list[CardCell]) -> Iterator[CardWarning]:
+def _warnings(results: Results, made: Made, cells: Sequence[CardCell]) -> Iterator[CardWarning]:
     own = {site: codes for site, codes in results.study.suite.items() if site not in results.missing}
     if results.missing:
         yield CardWarning(
@@ -172,40 +135,15 @@ def _listed(sites: Iterator[Site] | list[Site] | frozenset[Site]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def prompts_frame(results: Results) -> pd.DataFrame:
-    """Results per prompt: one row per cell, prompt and edit; columns `COLUMNS`, and ``metrics.NAME`` of plugins."""
-    import pandas as pd
-
-    names = (*COLUMNS, *(f"metrics.{metric.name}" for metric in results.study.measures.metrics))
-    prompts = results.study.data.split.prompts
-    n, parts = len(prompts), []
-    for cell, table in results.tables.cells.items():
-        keys = len(table.keys)
-        columns = {name: column.flatten().numpy() for name, column in zip(names, table.edits.unbind(-1), strict=True)}
-        for name in ("accuracy", "accuracy_names"):
-            columns[name] = columns[name] != 0
-        rows = torch.arange(n).repeat_interleave(keys).numpy()
-        about = {
-            "cell": pd.Categorical([str(cell)]).repeat(n * keys),
-            "prompt": rows,
-            "method": [key[0] for key in table.keys] * n,
-            "budget": [key[1] for key in table.keys] * n,
-        }
-        parts.append(pd.DataFrame(about | columns))
-    frame = pd.concat(parts, ignore_index=True)
-    fields = {"template": "template", "prefix": "prefix", "pattern": "pattern", "io": "io", "s": "s"}
-    index = pd.DataFrame({name: [getattr(prompt, field) for prompt in prompts] for name, field in fields.items()})
-    return frame.join(index, on="prompt")
-
-
 def write_results(card: Card, results: Results, folder: Path) -> None:
     """Write ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``, each whole or not at all.
 
     Raises:
         StorageError: no permission, no space.
     """
-    buffer = BytesIO()
-    prompts_frame(results).to_parquet(buffer, index=False)
-    write_file(folder / "prompts.parquet", buffer.getvalue())
+    study = results.study
+    metrics = tuple(metric.name for metric in study.measures.metrics)
+    layout = Layout.of(results.tables, study.sites, metrics, len(study.data))
+    write_file(folder / "prompts.parquet", prompts_bytes(layout, results.tables, study.data.split.prompts))
     write_figures(card, folder / "card.png", folder / "card.svg")
     card.write(folder / "card.json")

@@ -55,6 +55,13 @@ __all__ = [
 SCHEMA_VERSION: Literal[3] = 3
 
 
+_MAX_BYTES = 64 << 20  # one with all methods and some baselines has 3 MB
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number in JSON; an undefined figure is null")
+
+
 class CardCell(Record):
     """Everything about one cell: a cross-section × the attributes edited there."""
 
@@ -193,15 +200,18 @@ class Card(Record):
         """Read a card, or the ``card.json`` in a directory.
 
         Raises:
-            InputError: no such file, not JSON, or not a card of this schema version.
+            InputError: no such file, absurdly large, not JSON (NaN and infinities are none), or not a card of this
+                schema version.
         """
         path = Path(path)
         path = path / "card.json" if path.is_dir() else path
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            if (size := path.stat().st_size) > _MAX_BYTES:
+                raise InputError(f"{path} has {size:,} bytes: a card has {_MAX_BYTES:,} at most")
+            data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         except FileNotFoundError:
             raise InputError(f"there is no card at {path}: `ioi-bench evaluate SUITE --out DIR` writes one") from None
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise InputError(f"{path} cannot be read as a card: {error}") from error
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:

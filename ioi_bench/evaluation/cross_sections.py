@@ -27,7 +27,7 @@ from ioi_bench.metrics import Explanations, Geometry, geometry, necessity, suffi
 from ioi_bench.metrics.interpretability import KINDS, THRESHOLDS
 from ioi_bench.sites import Site
 
-__all__ = ["cross_section_figures"]
+__all__ = ["cross_section_figures", "kept_and_removed"]
 
 
 def cross_section_figures(
@@ -59,13 +59,27 @@ def _explained_at(
     threshold: float, sites: Sequence[Explanations], run: Mapping[str, Float[Tensor, " draw"]]
 ) -> ExplainedFigures:
     shares = [found.shares(threshold) for found in sites]
-    kept, removed = run[KEPT[threshold]], run[REMOVED[threshold]]
+    kept, removed = kept_and_removed(threshold, run)
     return ExplainedFigures(
         threshold=threshold,
         share=_mean([sum(share.values()) for share in shares], "higher"),
         kinds={kind: _mean([share[kind] for share in shares]) for kind in KINDS},
-        kept=figure(sufficiency(kept, run["ld_clean"]).score, "higher"),
-        removed=figure(necessity(removed, run["ld_mean"], run["ld_clean"]).score, "higher"),
+        kept=kept,
+        removed=removed,
+    )
+
+
+def kept_and_removed(threshold: float, run: Mapping[str, Float[Tensor, " draw"]]) -> tuple[Figure, Figure]:
+    """What the explained features do alone, and what is lost without them.
+
+    Args:
+        threshold: of F1.
+        run: means of the columns of `faithfulness_runs`, per draw.
+    """
+    kept, removed = run[KEPT[threshold]], run[REMOVED[threshold]]
+    return (
+        figure(sufficiency(kept, run["ld_clean"]).score, "higher"),
+        figure(necessity(removed, run["ld_mean"], run["ld_clean"]).score, "higher"),
     )
 
 

@@ -20,7 +20,6 @@ from ioi_bench.evaluation.card import (
     HeadlineScore,
     NullFigures,
 )
-from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.runs import COLUMNS
 from ioi_bench.evaluation.score import cell_value, edit_value, null_normalised
 from ioi_bench.evaluation.study import CellTable, FaithfulTable, Key
@@ -203,15 +202,14 @@ def headline_score(ranked: Sequence[ScoreDraws]) -> HeadlineScore:
     return HeadlineScore(score=figure(mean, "higher"), n_cells=len(ranked))
 
 
-def faithfulness(table: FaithfulTable, codes: Sequence[SiteCodes], boot: Bootstrap) -> Faithfulness:
+def faithfulness(table: FaithfulTable, dead_share: float | None, boot: Bootstrap) -> Faithfulness:
     """How well reconstructions stand for activations at its sites; L0, dead share and FVU are means over these."""
     run = dict(zip(faithful.COLUMNS, boot.mean(table.runs).unbind(1), strict=True))
     active, residual, variance = boot.mean(table.parts).unbind(-1)
     recovered = ld_recovered(run["ld_sae"], run["ld_mean"], run["ld_clean"])
-    dead = sum(site.dead_share for site in codes) / len(codes)
     return Faithfulness(
         l0=figure(active.mean(1)),
-        dead_share=Figure(value=dead, direction="lower"),
+        dead_share=Figure(value=dead_share, direction="lower"),
         fvu=figure((residual / variance).mean(1), "lower"),
         ld_recovered=figure(recovered.recovered, "higher"),
         ld_recovered_reliable=bool(recovered.reliable[0]),

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub as a source of dictionaries: ``hf://org/repo[@revision]/sub/folder``."""
+"""The Hugging Face Hub: dictionaries from ``hf://org/repo[@revision]/sub/folder``, snapshots and uploads."""
 
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.hub.fetch import open_hub

@@ -1,4 +1,4 @@
-"""``hf://org/repo[@revision]/sub/folder``, read and printed.
+"""``hf://org/repo[@revision]/sub/folder`` and ``hf://datasets/org/repo…``, read and printed.
 
 The form is that of huggingface_hub's file system (its guide "Interact with the Hub through the Filesystem API"): a
 revision with a slash in it is percent-encoded, except ``refs/pr/N`` and ``refs/convert/NAME``.
@@ -7,40 +7,56 @@ revision with a slash in it is percent-encoded, except ``refs/pr/N`` and ``refs/
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote, unquote
 
 from ioi_bench.errors import InputError
 
-__all__ = ["FORM", "HubAddress"]
+__all__ = ["FORM", "HubAddress", "Kind"]
+
+Kind = Literal["model", "dataset", "space"]
+"""What a repository on the Hub is."""
 
 FORM = "hf://org/repo, hf://org/repo/sub/folder or hf://org/repo@revision/sub/folder"
 
 _SCHEME = "hf://"
 _NAME = re.compile(r"[A-Za-z0-9_](?:[\w.-]*[\w])?", flags=re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_KINDS = ("datasets", "spaces", "models", "buckets", "kernels")
+_PREFIXES: dict[Kind, str] = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+_KINDS: dict[str, Kind] = {"datasets": "dataset", "spaces": "space"}
+_RESERVED = (*_KINDS, "models", "buckets", "kernels")
 
 
 @dataclass(frozen=True)
 class HubAddress:
-    """A folder, or a file, in a model repository on the Hub.
+    """A folder, or a file, in a repository on the Hub.
 
     Attributes:
         repo: ``org/repo``.
         revision: a branch, a tag or a commit; None where none was given, which means ``main``.
         folder: with ``/``; empty for the whole repository.
+        kind: what the repository is.
 
     >>> address = HubAddress.parse("hf://jbloom/GPT2-Small-SAEs-Reformatted@main/blocks.8.hook_resid_pre")
     >>> address.repo, address.revision, address.folder
     ('jbloom/GPT2-Small-SAEs-Reformatted', 'main', 'blocks.8.hook_resid_pre')
     >>> str(address.at("0" * 40))[:50]
     'hf://jbloom/GPT2-Small-SAEs-Reformatted@0000000000'
+    >>> HubAddress.parse("hf://datasets/org/repo", ["dataset"]).page
+    'datasets/org/repo'
     """
 
     repo: str
     revision: str | None = None
     folder: str = ""
+    kind: Kind = "model"
+
+    @property
+    def page(self) -> str:
+        """The path of the repository's page under the Hub's address."""
+        return _PREFIXES[self.kind] + self.repo
 
     @property
     def asked(self) -> str:
@@ -54,38 +70,60 @@ class HubAddress:
 
     def at(self, revision: str) -> HubAddress:
         """The same place at another revision."""
-        return HubAddress(self.repo, revision, self.folder)
+        return HubAddress(self.repo, revision, self.folder, self.kind)
 
     def __str__(self) -> str:
         revision = "" if self.revision is None else "@" + quote(self.revision, safe="")
         folder = f"/{self.folder}" if self.folder else ""
-        return f"{_SCHEME}{self.repo}{revision}{folder}"
+        return f"{_SCHEME}{self.page}{revision}{folder}"
 
     @classmethod
-    def parse(cls, text: str) -> HubAddress:
+    def named(cls, repo: str, kind: Kind, revision: str = "main") -> HubAddress:
+        """The repository ``org/repo``; no revision is kept of ``main``, which is what none means.
+
+        Raises:
+            InputError: no name of a repository or of a revision.
+        """
+        at = "" if revision == "main" else "@" + quote(revision, safe="")
+        address = cls.parse(f"{_SCHEME}{_PREFIXES[kind]}{repo}{at}", [kind])
+        if address.folder or "@" in repo:
+            raise _bad(repo, "a name of a repository is wanted here, without a revision or a folder", [kind])
+        return address
+
+    @classmethod
+    def parse(cls, text: str, kinds: Sequence[Kind] = ("model",)) -> HubAddress:
         """Read an address.
+
+        Args:
+            text: ``hf://org/repo[@revision][/sub/folder]``, with ``datasets/`` or ``spaces/`` before ``org``.
+            kinds: which kinds of repository will do.
 
         Raises:
             InputError: it is not of the form; the message names the form and what is wrong.
         """
         if not text.startswith(_SCHEME):
-            raise _bad(text, f"it does not begin with {_SCHEME}")
+            raise _bad(text, f"it does not begin with {_SCHEME}", kinds)
         if not text.isprintable() or "\\" in text:
-            raise _bad(text, "it holds a backslash or a character that cannot be printed")
+            raise _bad(text, "it holds a backslash or a character that cannot be printed", kinds)
         org, _, rest = text.removeprefix(_SCHEME).partition("/")
+        kind = _KINDS.get(org, "model")
+        if kind not in kinds or (org in _RESERVED and org not in _KINDS):
+            raise _bad(
+                text, f"only {' and '.join(kinds)} repositories are meant here, and it names another kind", kinds
+            )
         if org in _KINDS:
-            raise _bad(text, f"only model repositories are read, and {org!r} names another kind")
+            org, rest = _take(rest)
         repo, rest = _take(rest)
         repo, at, revision = repo.partition("@")
         for part in (org, repo):
             if not _NAME.fullmatch(part) or ".." in part or "--" in part:
-                raise _bad(text, f"{part!r} is no name of an organisation or a repository")
+                raise _bad(text, f"{part!r} is no name of an organisation or a repository", kinds)
         if at:
             revision, rest = _revision(text, revision, rest)
         folder = rest.removesuffix("/")
         if folder and any(part in ("", ".", "..") for part in folder.split("/")):
-            raise _bad(text, f"the folder {folder!r} has an empty part, or one that leaves the repository")
-        return cls(f"{org}/{repo}", revision if at else None, folder)
+            raise _bad(text, f"the folder {folder!r} has an empty part, or one that leaves the repository", kinds)
+        return cls(f"{org}/{repo}", revision if at else None, folder, kind)
 
 
 def _take(path: str) -> tuple[str, str]:
@@ -109,5 +147,6 @@ def _revision(text: str, first: str, rest: str) -> tuple[str, str]:
     return revision, rest
 
 
-def _bad(text: str, why: str) -> InputError:
-    return InputError(f"{text!r} is not an address on the Hub: {why}. Write {FORM}")
+def _bad(text: str, why: str, kinds: Sequence[Kind] = ("model",)) -> InputError:
+    form = FORM.replace(_SCHEME, _SCHEME + _PREFIXES[kinds[0]])
+    return InputError(f"{text!r} is not an address on the Hub: {why}. Write {form}")

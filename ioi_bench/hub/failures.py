@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from ioi_bench.errors import HubUnavailableError, InputError, IoiBenchError, StorageError, UnknownNameError
+from ioi_bench.errors import (
+    AccessError,
+    HubUnavailableError,
+    InputError,
+    IoiBenchError,
+    StorageError,
+    UnknownNameError,
+)
 from ioi_bench.hub.address import FORM, HubAddress
+from ioi_bench.hub.tokens import token, token_said, without_secrets
 
-__all__ = ["endpoint", "explain", "is_passing", "reason_of"]
+__all__ = ["endpoint", "explain", "explain_upload", "is_passing", "reason_of"]
 
 _DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR)
 _REASON_LENGTH = 200
@@ -19,13 +28,13 @@ def endpoint() -> str:
     """The Hub's address (``HF_ENDPOINT``), without a password that it may hold."""
     from huggingface_hub import constants
 
-    return _without_secrets(constants.ENDPOINT)
+    return without_secrets(constants.ENDPOINT)
 
 
 def reason_of(error: BaseException) -> str:
     """The first line of what an error says, without secrets."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return _without_secrets(lines[0] if lines else type(error).__name__)[:_REASON_LENGTH]
+    return without_secrets(lines[0] if lines else type(error).__name__)[:_REASON_LENGTH]
 
 
 def is_passing(error: Exception) -> bool:
@@ -40,11 +49,82 @@ def is_passing(error: Exception) -> bool:
 
 
 def explain(address: HubAddress, error: Exception) -> IoiBenchError:
-    """Our error for one that the Hub's client raised.
+    """Our error for one that the Hub's client raised while reading.
 
     Its classes and those of the HTTP library under it change between versions; what is told apart here is told by
     the documented ones (huggingface_hub.errors) and by the HTTP status.
     """
+    if (known := _by_class(address, error)) is not None:
+        return known
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return StorageError(
+            f"cannot keep {address} in the cache ({error.filename or 'HF_HUB_CACHE'}: {error.strerror}): free some "
+            "space, or point HF_HOME or HF_HUB_CACHE elsewhere"
+        )
+    status = _status(error)
+    if status == 403:
+        return AccessError(f"{endpoint()} forbids reading {address}: {token_said()} Give one whose rights cover it")
+    if (known := _by_status(error)) is not None:
+        return known
+    if status is not None and status >= 500:
+        return HubUnavailableError(f"{endpoint()} is out of order (status {status}) and {_not_cached(address)}")
+    if status is not None:
+        return HubUnavailableError(f"{endpoint()} answered {address} with status {status}: {reason_of(error)}")
+    return HubUnavailableError(f"{endpoint()} gives no answer ({reason_of(error)}) and {_not_cached(address)}")
+
+
+def explain_upload(address: HubAddress, error: Exception, *, pull_request: bool, committing: bool) -> IoiBenchError:
+    """Our error for one that the Hub's client raised while writing.
+
+    Args:
+        pull_request: whether one was to be opened; if not, it is what somebody without the right to write can do.
+        committing: whether the commit had been sent, so that nobody knows whether it was made.
+    """
+    if (known := _by_class(address, error)) is not None:
+        return known
+    status, left = _status(error), _left(committing)
+    local = next((one for one in _chain(error) if isinstance(one, OSError) and one.filename), None)
+    if local is not None:
+        return InputError(f"cannot read {str(local.filename)!r} ({local.strerror}), which was to be uploaded. {left}")
+    if status == 400:
+        return InputError(f"{endpoint()} refuses what was sent to {address}: {_said(error)}. {left}")
+    if status == 403:
+        return InputError(
+            f"{endpoint()} forbids writing to {address} ({_said(error)}): {token_said()} {_may(pull_request)}"
+        )
+    if status in (409, 412):
+        return HubUnavailableError(f"{address} changed while it was written to ({_said(error)}). {left}")
+    if status == 413:
+        return InputError(f"{endpoint()} refuses so large an upload to {address} ({_said(error)}). {left}")
+    if (known := _by_status(error)) is not None:
+        return type(known)(f"{known}. {left}")
+    if status is not None:
+        return HubUnavailableError(
+            f"{endpoint()} is out of order (status {status}) in the middle of the upload to {address}. {left}"
+        )
+    if _is_network(error) or isinstance(error, OSError):
+        how = "unset HF_HUB_OFFLINE, or connect" if "offline" in type(error).__name__.lower() else "connect"
+        return HubUnavailableError(
+            f"{endpoint()} gives no answer ({reason_of(_innermost(error))}), so the upload to {address} stopped: "
+            f"{how}, and run again. {left}"
+        )
+    return HubUnavailableError(f"the upload to {address} failed: {_said(error)}. {left}")
+
+
+def _left(committing: bool) -> str:
+    if committing:
+        return "The commit may or may not have been made: run again, and what is there already is not committed twice"
+    return "Nothing was committed: run again; large files that have arrived are kept and not sent twice"
+
+
+def _may(pull_request: bool) -> str:
+    if pull_request:
+        return "Give one that may open pull requests (role write, or the right to take part in discussions)"
+    return "Give one with the right to write, open a pull request instead, or ask the owners of the repository"
+
+
+def _by_class(address: HubAddress, error: Exception) -> IoiBenchError | None:
+    """What is told apart by a documented class, reading and writing alike."""
     from huggingface_hub import errors
 
     if isinstance(error, IoiBenchError):
@@ -52,36 +132,25 @@ def explain(address: HubAddress, error: Exception) -> IoiBenchError:
     if isinstance(error, errors.HFValidationError):
         return InputError(f"{address} is not an address on the Hub: {reason_of(error)}. Write {FORM}")
     if isinstance(error, errors.GatedRepoError):
-        return InputError(_gated(address))
+        return AccessError(_gated(address))
     if isinstance(error, (errors.RevisionNotFoundError, errors.RepositoryNotFoundError)):
         return _not_found(address, sure=isinstance(error, errors.RevisionNotFoundError))
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return StorageError(
-            f"cannot keep {address} in the cache ({error.filename or 'HF_HUB_CACHE'}: {error.strerror}): free some "
-            "space, or point HF_HOME or HF_HUB_CACHE elsewhere"
-        )
-    return _by_status(address, error)
+    return None
 
 
-def _by_status(address: HubAddress, error: Exception) -> IoiBenchError:
-    """What the HTTP status says; an error without one comes from no answer of the Hub."""
+def _by_status(error: Exception) -> IoiBenchError | None:
+    """What the HTTP status says, reading and writing alike."""
     status = _status(error)
     if status == 401:
-        return InputError(
-            f"{endpoint()} refuses the token: {_token_said()} Take a new one, or unset it for public files"
+        return AccessError(
+            f"{endpoint()} refuses the token: {token_said()} Take a new one, or unset it for public files"
         )
-    if status == 403:
-        return InputError(f"{endpoint()} forbids reading {address}: {_token_said()} Give one whose rights cover it")
     if status == 429:
-        waited = _header(error, "retry-after")
-        when = f"in {waited} seconds" if waited and waited.isdigit() else "in some minutes"
-        more = "" if _token() is not None else "; with HF_TOKEN set, the Hub allows more"
+        seconds = _wait(error)
+        when = "in some minutes" if seconds is None else f"in {seconds} seconds"
+        more = "" if token() is not None else "; with HF_TOKEN set, the Hub allows more"
         return HubUnavailableError(f"{endpoint()} answers that there were too many requests: try again {when}{more}")
-    if status is not None and status >= 500:
-        return HubUnavailableError(f"{endpoint()} is out of order (status {status}) and {_not_cached(address)}")
-    if status is not None:
-        return HubUnavailableError(f"{endpoint()} answered {address} with status {status}: {reason_of(error)}")
-    return HubUnavailableError(f"{endpoint()} gives no answer ({reason_of(error)}) and {_not_cached(address)}")
+    return None
 
 
 def _not_cached(address: HubAddress) -> str:
@@ -95,8 +164,8 @@ def _not_cached(address: HubAddress) -> str:
 
 def _gated(address: HubAddress) -> str:
     return (
-        f"{address.repo!r} is gated: its authors let in those who ask. Ask at {endpoint()}/{address.repo}, then run "
-        f"again with a token of that account; {_token_said()}"
+        f"{address.repo!r} is gated: its authors let in those who ask. Ask at {endpoint()}/{address.page}, then run "
+        f"again with a token of that account; {token_said()}"
     )
 
 
@@ -110,12 +179,12 @@ def _not_found(address: HubAddress, sure: bool) -> IoiBenchError:
     from huggingface_hub import HfApi
 
     try:
-        refs = HfApi().list_repo_refs(address.repo)
+        refs = HfApi().list_repo_refs(address.repo, repo_type=address.kind)
     except Exception as error:
         if not sure:
             return InputError(
-                f"{endpoint()} shows no model repository {address.repo!r}: check the spelling. One that is private is "
-                f"shown only to a token that may read it; {_token_said()}"
+                f"{endpoint()} shows no {address.kind} repository {address.repo!r}: check the spelling. One that is "
+                f"private is shown only to a token that may read it; {token_said()}"
             )
         return InputError(
             f"{address.repo!r} has no revision {address.asked!r}: give a branch, a tag or a whole commit (those it has "
@@ -125,48 +194,44 @@ def _not_found(address: HubAddress, sure: bool) -> IoiBenchError:
     return UnknownNameError(f"revision of {address.repo}", address.asked, names)
 
 
-def _token() -> str | None:
-    """The token that the client sends, if it can be read."""
-    from huggingface_hub import get_token
-
-    try:
-        return get_token()
-    except OSError:  # the file that keeps it
-        return None
+def _said(error: Exception) -> str:
+    """What the server said, or else the error, in one line."""
+    said = next((said for one in _chain(error) if (said := getattr(one, "server_message", None))), None) or str(error)
+    line = " ".join(without_secrets(said).split())
+    return (line or type(error).__name__)[: 2 * _REASON_LENGTH].rstrip(".")
 
 
-def _token_said() -> str:
-    if _token() is not None:
-        return "a token was sent (HF_TOKEN, or that of `hf auth login`)."
-    return "none was sent (set HF_TOKEN, or run `hf auth login`)."
+def _wait(error: Exception) -> int | None:
+    """Seconds until the Hub answers again: ``Retry-After``, or ``t=`` of the draft ``RateLimit`` that the Hub sends."""
+    headers = getattr(_response(error), "headers", None) or {}
+    if (waited := headers.get("retry-after", "")).isdigit():
+        return int(waited)
+    found = re.search(r"\bt\s*=\s*(\d+)", headers.get("ratelimit", ""))
+    return int(found[1]) if found else None
 
 
 def _status(error: Exception) -> int | None:
     return getattr(_response(error), "status_code", None)
 
 
-def _header(error: Exception, name: str) -> str | None:
-    headers = getattr(_response(error), "headers", None)
-    return None if headers is None else headers.get(name)
-
-
 def _response(error: Exception) -> Any:
     """The response that an error came from, or that its causes came from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if (response := getattr(seen, "response", None)) is not None:
-            return response
-        seen = seen.__cause__
-    return None
+    return next((found for one in _chain(error) if (found := getattr(one, "response", None)) is not None), None)
 
 
 def _is_network(error: Exception) -> bool:
     """Whether an HTTP library (requests, httpx, httpx2: by version of the client) says that no answer came."""
-    return type(error).__module__.partition(".")[0] in ("requests", "httpx", "httpx2", "httpcore", "urllib3")
+    libraries = ("requests", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3")
+    return any(type(one).__module__.partition(".")[0] in libraries for one in _chain(error))
 
 
-def _without_secrets(text: str) -> str:
-    if token := (_token() or "").strip():
-        text = text.replace(token, "***")
-    text = re.sub(r"hf_[A-Za-z0-9]{8,}", "***", text)
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+def _innermost(error: Exception) -> BaseException:
+    return list(_chain(error))[-1]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and its causes."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__

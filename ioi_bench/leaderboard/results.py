@@ -20,7 +20,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CARD", "PROMPTS", "SUBMISSION", "VERDICT", "Entry", "entry_folder", "find_entries", "read_entry"]
+__all__ = [
+    "CARD",
+    "PROMPTS",
+    "SUBMISSION",
+    "VERDICT",
+    "Entry",
+    "entry_folder",
+    "find_entries",
+    "leaderboard_of",
+    "read_entry",
+]
 
 CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission.toml", "verdict.json"
 
@@ -58,15 +68,25 @@ def entry_folder(results: Path, track: str, submission: Submission) -> Path:
     return results / track / submission.folder
 
 
+def leaderboard_of(folder: Path) -> Path:
+    """The leaderboard that a folder of ``results`` is in; the folder itself where it is in none.
+
+    >>> leaderboard_of(Path("/data/board/results/gpt2")).as_posix()
+    '/data/board'
+    """
+    whole = folder.absolute()
+    return next((path.parent for path in (whole, *whole.parents) if path.name == "results"), whole)
+
+
 def find_entries(results: Path) -> Iterator[Path]:
-    """Folders of submissions below ``results``, sorted.
+    """Folders of submissions below a folder, such as ``results`` or that of one of them, sorted.
 
     Raises:
         InputError: no such folder.
     """
     if not results.is_dir():
         raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
-    yield from sorted(path.parent for path in results.glob(f"*/*/*/{SUBMISSION}"))
+    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))
 
 
 def read_entry(folder: Path) -> Entry:

@@ -31,10 +31,10 @@ from ioi_bench.training.programs import Batch, Figures, Program, program
 from ioi_bench.training.resampling import resample
 from ioi_bench.training.runs import CURVES, Chunk, Run, input_scale
 from ioi_bench.training.schedule import Rise, learning_rate
+from ioi_bench.training.step import Step
 
 __all__ = ["EpochReport", "train_chunk"]
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
 _HEADER = "ioi_bench_training"
 
 
@@ -101,7 +101,7 @@ class _Training:
         self._load_data()
         self._build()
         if self.epoch:
-            self._restore(stored)
+            self.learn.restore(stored)
         else:
             for i, member in enumerate(chunk.members):
                 site = self.site_of[i]
@@ -134,15 +134,7 @@ class _Training:
             device=str(self.device),
             half=recipe.precision == "bfloat16",
         )
-        flat = self.program.flat
-        flat.grad = self.program.flat_gradient
-        self.adam = torch.optim.Adam([flat], lr=recipe.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
-        self.moments = (torch.zeros_like(flat), torch.zeros_like(flat))
-        self.adam.state[flat] = {
-            "step": torch.zeros((), device=self.device),
-            "exp_avg": self.moments[0],
-            "exp_avg_sq": self.moments[1],
-        }
+        self.learn = Step(self.program)
         rises = [(0, recipe.warmup_epochs * self.per_epoch)]
         rises += [(e * self.per_epoch, recipe.resample_warmup * self.per_epoch) for e in recipe.resample_after]
         self.rises: list[Rise] = rises
@@ -190,15 +182,10 @@ class _Training:
         return torch.cat([totals / self.per_epoch, dead[None]]).cpu(), rate, used
 
     def _step(self, rows: Int64[Tensor, "member prompt"], step: int) -> tuple[float, Figures]:
-        recipe, program = self.recipe, self.program
+        recipe = self.recipe
         steps = recipe.epochs * self.per_epoch
         rate = learning_rate(step, steps, self.rises, recipe.learning_rate, recipe.tactics.decay)
-        figures = program.backward(self._batch(rows, step / steps))
-        program.remove_parallel_gradient()
-        self.adam.param_groups[0]["lr"] = rate
-        self.adam.step()
-        program.normalise()
-        return rate, figures
+        return rate, self.learn(self._batch(rows, step / steps), rate)
 
     def _batch(self, rows: Int64[Tensor, "member prompt"], progress: float) -> Batch:
         index = rows.reshape(-1)
@@ -221,7 +208,7 @@ class _Training:
 
     def _resample(self, used: Float[Tensor, "member d_sae"]) -> None:
         losses = self._example_losses()
-        moments = tuple(self._named(moment) for moment in self.moments)
+        moments = tuple(self._named(moment) for moment in self.learn.moments)
         for i, member in enumerate(self.chunk.members):
             start = int(self.site_of[i]) * self.n_prompts
             x = self.data[start : start + self.n_prompts]
@@ -260,13 +247,7 @@ class _Training:
 
     def _keep(self) -> None:
         """Remember the last whole epoch: a step may stop half-way."""
-        state = {"weights": self.program.flat, "first": self.moments[0], "second": self.moments[1]}
-        self._whole = {name: value.cpu().clone() for name, value in state.items()}
-        self._whole |= {f"state/{name}": value.cpu().clone() for name, value in self.program.state.items()}
-        self._whole |= {
-            "curves": self.curves.clone(),
-            "steps": self.adam.state[self.program.flat]["step"].cpu().clone(),
-        }
+        self._whole = {"curves": self.curves.clone(), **self.learn.saved()}
 
     def _save(self) -> None:
         last = self.epoch >= self.recipe.epochs
@@ -287,14 +268,6 @@ class _Training:
         if header.get("identity") != self.run.identity:
             raise InputError(f"{str(path)!r} is the state of another run: delete it to train that chunk anew")
         return stored
-
-    def _restore(self, stored: dict[str, Tensor]) -> None:
-        self.program.flat.copy_(stored["weights"])
-        self.moments[0].copy_(stored["first"])
-        self.moments[1].copy_(stored["second"])
-        self.adam.state[self.program.flat]["step"].copy_(stored["steps"])
-        for name, value in self.program.state.items():
-            value.copy_(stored[f"state/{name}"])
 
 
 def _file(tensors: dict[str, Tensor], header: dict[str, Any]) -> bytes:

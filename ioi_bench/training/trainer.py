@@ -12,6 +12,7 @@ from ioi_bench.threads import in_threads
 from ioi_bench.training.chunk import EpochReport, Progress, train_chunk
 from ioi_bench.training.programs import Batch, program
 from ioi_bench.training.runs import Chunk, Run
+from ioi_bench.training.step import Step
 
 __all__ = ["estimate", "train_run"]
 
@@ -73,17 +74,11 @@ def _step_seconds(run: Run, chunk: Chunk, device: str, steps: int) -> float:
         for i in range(members):
             made.initialise(i, torch.zeros(chunk.d_in, device=device), torch.Generator().manual_seed(i))
         x = torch.randn(members, recipe.batch_size, chunk.d_in, device=device)
-        flat = made.flat
-        flat.grad = made.flat_gradient
-        adam = torch.optim.Adam([flat], lr=1e-4, fused=True)
-        started = 0.0
+        learn, started = Step(made), 0.0
         for i in range(steps + 2):  # the first two are not counted: buffers are touched for the first time
             if i == 2:
                 started = time.perf_counter()
-            made.backward(Batch(x, x, 0.0))
-            made.remove_parallel_gradient()
-            adam.step()
-            made.normalise()
+            learn(Batch(x, x), 1e-4)
         if torch.device(device).type == "cuda":
             torch.cuda.synchronize()
         return (time.perf_counter() - started) / steps

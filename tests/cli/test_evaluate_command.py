@@ -50,7 +50,9 @@ def test_a_card_is_printed_and_written(evaluate, tiny_suite, tmp_path, monkeypat
         "prompts.parquet",
     }
     assert (tmp_path / "card" / "card.png").read_bytes().startswith(b"\x89PNG")
-    assert set(pd.read_parquet(tmp_path / "card" / "prompts.parquet")["cell"]) == {cell.name for cell in card.cells}
+    assert set(pd.read_parquet(tmp_path / "card" / "prompts.parquet")["cell"].dropna()) == {
+        cell.name for cell in card.cells
+    }
 
 
 def test_json_is_the_card_and_nothing_else(evaluate, tiny_suite, tmp_path):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from loopback import COMMIT, Hub, serve
+from loopback import Hub, serve
 
 SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 
@@ -17,14 +17,17 @@ SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 @pytest.fixture(scope="module")
 def hub():
     files = {f"suites/topk/{file.name}": file.read_bytes() for file in SUITE.iterdir()}
-    with serve(Hub({"README.md": b"# suites", **files})) as hub:
+    hub = Hub()
+    hub.repository("org/repo", files={"README.md": b"# suites", **files})
+    with serve(hub):
         yield hub
 
 
 def run(tmp_path, url, *words, code="from ioi_bench.cli import main; main()"):
     """A process of its own: the endpoint is read when huggingface_hub is imported."""
-    own = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
-    environment = {**os.environ, **own, "IOI_BENCH_CACHE": str(tmp_path / "cache")}
+    own = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    here = {"NO_PROXY": "127.0.0.1,localhost", "IOI_BENCH_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, **own, **here}
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -37,7 +40,7 @@ def test_a_suite_on_the_hub_is_scored_as_the_same_suite_on_disk(hub, tmp_path):
     distant = run(tmp_path, hub.url, "evaluate", "hf://org/repo/suites/topk", *settings, "--out", "distant")
     assert (local.returncode, distant.returncode) == (0, 0), distant.stderr
     ours, theirs = (json.loads(done.stdout) for done in (local, distant))
-    assert theirs["made"]["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
+    assert theirs["made"]["source"] == f"hf://org/repo@{hub.find('org/repo').head}/suites/topk"
     assert theirs["made"]["suite_sha256"] == ours["made"]["suite_sha256"]
     assert theirs["headline"] == ours["headline"]
     assert theirs["cells"] == ours["cells"]
@@ -46,7 +49,7 @@ def test_a_suite_on_the_hub_is_scored_as_the_same_suite_on_disk(hub, tmp_path):
 def test_a_source_on_the_hub_is_inspected(hub, tmp_path):
     done = run(tmp_path, hub.url, "inspect", "hf://org/repo/suites/topk", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
+    assert json.loads(done.stdout)["source"] == f"hf://org/repo@{hub.find('org/repo').head}/suites/topk"
 
 
 def test_a_release_without_a_network_says_so(hub, tmp_path):
@@ -83,4 +86,7 @@ def test_all_known_dictionaries_have_a_card_each_and_what_fails_is_named(hub, tm
     assert "1 of 2: mini, layer 1" in done.stderr
     assert "1 of 2 failed: mini, layer 2" in done.stderr
     (folder,) = (tmp_path / "known").iterdir()
-    assert json.loads((folder / "card.json").read_text())["made"]["source"] == f"hf://org/repo@{COMMIT}/suites/topk"
+    assert (
+        json.loads((folder / "card.json").read_text())["made"]["source"]
+        == f"hf://org/repo@{hub.find('org/repo').head}/suites/topk"
+    )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ioi_bench.lm.circuit import load_circuit
@@ -41,6 +43,14 @@ def test_an_estimate_trains_nothing_and_stops_nothing(cli, tiny_recipe, tmp_path
     assert (printed.exit_code, "as measured here" in printed.stderr) == (0, True)
     assert not (folder / "chunks").exists()
     assert cli("train", tiny_recipe, "--out", folder).exit_code == 0
+
+
+def test_json_says_what_a_run_holds(cli, tiny_recipe, tiny_run, tmp_path):
+    about = json.loads(cli("train", tiny_recipe, "--out", tmp_path / "run", "--estimate", "--json").stdout)
+    assert (about["members"], about["checkpoints"], about["finished"]) == (55, [1, 2], False)
+    assert about["estimated_seconds"] > 0
+    done = json.loads(cli("train", tiny_recipe, "--out", tiny_run.path, "--json").stdout)
+    assert (done["finished"], done["estimated_seconds"], done["identity"]) == (True, None, about["identity"])
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_the_files_agree_with_the_card(written):
     assert (folder / "card.png").read_bytes().startswith(b"\x89PNG")
     assert "s@out" in (folder / "card.svg").read_text()
     prompts = pd.read_parquet(folder / "prompts.parquet")
+    prompts = prompts[(prompts["dictionary"] == "suite") & prompts["cell"].notna()]
     assert len(prompts) == 4 * 100 * (1 + 2 + 6)
     means = prompts.groupby(["cell", "method", "budget"], observed=True)[["accuracy", "weight_removed"]].mean()
     for cell in card.cells:

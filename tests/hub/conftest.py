@@ -33,8 +33,10 @@ FILES = {
 
 @pytest.fixture
 def hub() -> Hub:
-    """A repository ``org/repo`` for `loopback.serve`."""
-    return Hub(dict(FILES))
+    """A repository ``org/repo``, with the tag v1, for `loopback.serve`."""
+    hub = Hub()
+    hub.repository("org/repo", files=FILES).tag("v1")
+    return hub
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,12 @@ def run(tmp_path, opener):
 
     def run(url, *addresses, home=None, **environment):
         home = home or tmp_path / "hf"
-        settings = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        settings = {
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
         result = tmp_path / "result.json"
         request = {"environment": {**settings, **environment}, "addresses": addresses, "result": str(result)}
         opener.stdin.write(json.dumps(request) + "\n")
@@ -78,25 +85,46 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(data)
 
 
-@pytest.fixture(scope="session")
-def mirror(tmp_path_factory):
-    """olah, offline, on a git repository ``org/repo`` of two commits: ``first`` has the tag v1, main is ``second``."""
-    root = tmp_path_factory.mktemp("olah")
-    folder = root / "repositories" / "models" / "org" / "repo"
-    write(folder, {name: data for name, data in FILES.items() if name != ".gitattributes"})
+def commit_twice(folder: Path, first: dict[str, bytes], second: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
-    for message in ("first", "second"):
+    for message, files in (("first", first), ("second", second)):
+        write(folder, files)
         git(folder, "add", "-A")
         git(folder, "commit", "-q", "-m", message)
         if message == "first":
             git(folder, "tag", "v1")
-            write(folder, {"saes/layer_8/cfg.json": b'{"d_in": 7680}'})
+
+
+BOARD = {
+    "README.md": b"# board",
+    "results/t/org__a/1/card.json": b"{}",
+    "results/t/org__a/1/prompts.parquet": bytes(3000),
+    "results/t/org__b/2/card.json": b"[]",
+}
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory):
+    """olah, offline, on git repositories of two commits: ``first`` has the tag v1, main is ``second``.
+
+    ``org/repo`` is a model repository, ``org/board`` a dataset.
+    """
+    root = tmp_path_factory.mktemp("olah")
+    files = {name: data for name, data in FILES.items() if name != ".gitattributes"}
+    model, data = (root / "repositories" / name for name in ("models/org/repo", "datasets/org/board"))
+    commit_twice(model, files, {"saes/layer_8/cfg.json": b'{"d_in": 7680}'})
+    commit_twice(data, BOARD, {"results/t/org__a/1/card.json": b'{"score": 1}'})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process, url = _start_olah(root, port)
+    heads = [
+        SimpleNamespace(first=git(one, "rev-parse", "v1"), second=git(one, "rev-parse", "main"))
+        for one in (model, data)
+    ]
     try:
-        yield SimpleNamespace(url=url, first=git(folder, "rev-parse", "v1"), second=git(folder, "rev-parse", "main"))
+        yield SimpleNamespace(url=url, board=heads[1], **vars(heads[0]))
     finally:
         process.terminate()
         process.wait(timeout=20)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import loopback
 import pytest
-from loopback import COMMIT, serve
+from loopback import serve
 
 from ioi_bench.dictionaries.suite import load_suite
 
@@ -133,30 +133,31 @@ def test_a_file_comes_with_the_json_that_continues_its_name(run, hub):
         (source,) = run(hub.url, "hf://org/repo/heads/L1_v5.pt")
         assert hub.fetched() == ["heads/L1_v5.pt", "heads/L1_v5_cfg.json"]
     assert source.files == ["L1_v5.pt", "L1_v5_cfg.json"]
-    assert source.origin == f"hf://org/repo@{COMMIT}/heads/L1_v5.pt"
+    assert source.origin == f"hf://org/repo@{hub.find('org/repo').head}/heads/L1_v5.pt"
 
 
 def test_a_suite_on_the_hub_is_the_suite_on_the_disk(run, hub):
     folder = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
-    hub.files |= {f"topk/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    hub.find("org/repo").write({f"topk/{path.name}": path.read_bytes() for path in folder.iterdir()})
     with serve(hub):
         (source,) = run(hub.url, "hf://org/repo/topk")
     assert load_suite(source.path).sha256 == load_suite(folder).sha256
 
 
 def test_names_as_the_public_releases_have_them(run, hub):
-    hub.files |= {"group_24576:v1/cfg.json": b"{}", "L0_l11.80e+00_v9.pt": b"w", "L0_l11.80e+00_v9_cfg.json": b"{}"}
+    new = {"group_24576:v1/cfg.json": b"{}", "L0_l11.80e+00_v9.pt": b"w", "L0_l11.80e+00_v9_cfg.json": b"{}"}
+    hub.find("org/repo").write(new)
     with serve(hub):
         folder, file = run(hub.url, "hf://org/repo/group_24576:v1", "hf://org/repo/L0_l11.80e+00_v9.pt")
     assert folder.files == ["cfg.json"]
     assert file.files == ["L0_l11.80e+00_v9.pt", "L0_l11.80e+00_v9_cfg.json"]
-    assert file.origin == f"hf://org/repo@{COMMIT}/L0_l11.80e+00_v9.pt"
+    assert file.origin == f"hf://org/repo@{hub.find('org/repo').head}/L0_l11.80e+00_v9.pt"
 
 
 def test_a_file_alone_is_given_as_a_local_one_is(run, hub):
     with serve(hub):
         (source,) = run(hub.url, "hf://org/repo/saes/layer_9/" + WEIGHTS)
-    assert Path(source.path).read_bytes() == hub.files["saes/layer_9/" + WEIGHTS]
+    assert Path(source.path).read_bytes() == hub.files("org/repo")["saes/layer_9/" + WEIGHTS]
     assert source.files == [WEIGHTS]
 
 
@@ -168,8 +169,9 @@ def test_a_source_shows_only_what_was_asked_for(run, hub):
 
 
 def test_a_broken_download_goes_on_where_it_stopped(run, hub):
-    data = hub.files["large/w.npz"] = bytes(range(256)) * 6 * 2**14  # the client keeps pieces of 10 MB
-    hub.cuts = 1
+    data = bytes(range(256)) * 6 * 2**14  # the client keeps pieces of 10 MB
+    hub.find("org/repo").write({"large/w.npz": data})
+    hub.fail("lfs-get", cut=len(data) // 2, times=1)
     with serve(hub):
         (source,) = run(hub.url, "hf://org/repo/large")
     (asked,) = hub.ranges()
@@ -178,12 +180,12 @@ def test_a_broken_download_goes_on_where_it_stopped(run, hub):
 
 
 def test_after_an_interruption_whole_files_are_kept(run, hub):
-    hub.refusal, hub.refuse_files = loopback.NOT_NOW, True
+    hub.fail("resolve", loopback.NOT_NOW)
     with serve(hub):
         (broken,) = run(hub.url, FOLDER)
         assert (broken.error, broken.exit_code) == ("HubUnavailableError", 1)
         assert "run again" in broken.message
-        hub.refusal = None
+        hub.heal()
         run(hub.url, "hf://org/repo/saes/layer_8/cfg.json")
         hub.requests.clear()
         run(hub.url, FOLDER)
@@ -196,32 +198,31 @@ TOKEN = "hf_" + "secret" * 6
 @pytest.mark.parametrize(
     ("refusal", "error", "words"),
     [
-        (loopback.GATED, "InputError", ("gated", "/org/repo", "a token was sent")),
-        (loopback.GATED_TO_NOBODY, "InputError", ("gated", "/org/repo")),
-        (loopback.BAD_TOKEN, "InputError", ("refuses the token", "HF_TOKEN")),
-        (loopback.FORBIDDEN, "InputError", ("forbids", "rights")),
+        (loopback.GATED, "AccessError", ("gated", "/org/repo", "a token was sent")),
+        (loopback.GATED_TO_NOBODY, "AccessError", ("gated", "/org/repo")),
+        (loopback.BAD_TOKEN, "AccessError", ("refuses the token", "HF_TOKEN")),
+        (loopback.FORBIDDEN, "AccessError", ("forbids", "rights")),
         (loopback.TOO_MANY, "HubUnavailableError", ("too many requests", "7 seconds")),
         (loopback.OUT_OF_ORDER, "HubUnavailableError", ("out of order", "503")),
     ],
     ids=["gated", "gated-to-nobody", "bad-token", "forbidden", "too-many", "out-of-order"],
 )
 def test_refusals_are_explained_and_the_token_is_not_told(run, hub, refusal, error, words):
-    hub.refusal = refusal
+    hub.fail(None, refusal)
     with serve(hub):
         (result,) = run(hub.url, FOLDER, HF_TOKEN=TOKEN)
     assert result.error == error
     for word in words:
         assert word in result.message
-    asked = zip(hub.requests, hub.tokens, strict=True)
-    assert {token for (_, path, _), token in asked if "org/repo" in path} == {TOKEN}
+    assert {request.token for request in hub.requests if "org/repo" in request.path} == {TOKEN}
     assert TOKEN not in result.message + result.stderr
 
 
 def test_gated_files_behind_a_public_listing(run, hub):
-    hub.refusal, hub.refuse_files = loopback.GATED, True
+    hub.fail("resolve", loopback.GATED)
     with serve(hub):
         (result,) = run(hub.url, FOLDER)
-    assert result.error == "InputError"
+    assert result.error == "AccessError"
     assert "gated" in result.message
     assert "none was sent" in result.message
 
@@ -229,20 +230,21 @@ def test_gated_files_behind_a_public_listing(run, hub):
 def test_a_busy_hub_is_replaced_by_the_cache_and_a_closed_one_is_not(run, hub):
     with serve(hub):
         run(hub.url, FOLDER)
-        hub.refusal = loopback.TOO_MANY
+        hub.fail(None, loopback.TOO_MANY)
         (busy,) = run(hub.url, FOLDER)
-        hub.refusal = loopback.GATED
+        hub.heal()
+        hub.fail(None, loopback.GATED)
         (closed,) = run(hub.url, FOLDER)
-    assert busy.revision == COMMIT
-    assert closed.error == "InputError"
+    assert busy.revision == hub.find("org/repo").head
+    assert closed.error == "AccessError"
 
 
 def test_sizes_are_checked_before_the_download(run, hub):
     name = f"saes/layer_8/{WEIGHTS}"
-    hub.sizes[name] = 8 * 2**30 + 1
+    hub.find("org/repo").claimed[name] = 8 * 2**30 + 1
     with serve(hub):
         (large,) = run(hub.url, FOLDER)
-        hub.sizes = dict.fromkeys(hub.files, 8 * 2**30)
+        hub.find("org/repo").claimed = dict.fromkeys(hub.files("org/repo"), 8 * 2**30)
         (many,) = run(hub.url, "hf://org/repo")
         assert hub.fetched() == []
     assert large.error == many.error == "SuiteError"

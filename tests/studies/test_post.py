@@ -418,6 +418,7 @@ def test_differences_are_paired_over_prompts(made):
     outcome = {}
     for method, name in (("aware", "gated-s0-aware"), ("exchange", "gated-s0")):
         frame = pd.read_parquet(own[name] / "prompts.parquet")
+        frame = frame[frame["dictionary"] == "suite"]
         frame = frame[(frame["cell"] == "pos@nm-q") & (frame["method"] == method) & (frame["budget"] == 2)]
         outcome[method] = torch.tensor(frame.sort_values("prompt")["accuracy"].to_numpy(dtype=float))
         clusters = [tuple(sorted(pair)) for pair in zip(frame["io"], frame["s"], strict=True)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -271,6 +272,40 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, epoch):
     train_run(run.folder, progress=seen.append)
     assert seen[0].epoch == epoch + 1
     assert same_bytes(run, trained(tmp_path, "gated"))
+
+
+def test_a_run_of_all_variants_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path):
+    """SIGKILL, after random many milliseconds of training, until it ends by itself."""
+    script = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from ioi_bench.training import train_chunk
+        from ioi_bench.training.runs import Run
+        import torch
+        torch.set_num_threads(1)
+        print("begun", flush=True)
+        for chunk in Run(Path(sys.argv[1])).unfinished:
+            train_chunk(sys.argv[1], chunk.index, save_every=0.0)
+        """
+    )
+    changes = {"variants": SPARSITY, "epochs": 40, "resampling": {"after": [10, 20], "warmup": 2}, "checkpoints": [9]}
+    run, draw, kills = begin(tmp_path, "relu", **changes), random.Random(0), 0
+    command = [sys.executable, "-c", script, str(run.folder)]
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        try:
+            assert process.wait(draw.uniform(0.1, 0.6) if kills < 4 else None) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        finally:
+            process.stdout.close()
+    assert kills > 1
+    assert same_bytes(run, trained(tmp_path, "relu", **changes))
 
 
 def test_a_state_of_another_run_is_refused(tmp_path):

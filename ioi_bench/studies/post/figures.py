@@ -26,6 +26,7 @@ __all__ = [
 
 _MEASURE_COLOURS = ["#0072B2", "#D55E00", "#E69F00", "#8a8a8a"]
 _SHADES = ["#9ecae1", "#4292c6", "#08519c", "#062b5f", "#041a3b", "#000000"]
+_DASHES = [[1, 0], [7, 3], [3, 3], [1, 2], [7, 3, 1, 3], [1, 4]]
 _COLUMNS = 3
 _DRAWN_GROUPS = ("relu + gated", "topk", "all")
 _CURVES = {"error": "error, ‖x − x̂‖²", "l0": "L0", "dead": "dead share"}
@@ -121,27 +122,25 @@ def meaning_chart(meaning: pd.DataFrame) -> alt.Chart:
     import altair as alt
 
     variants = list(meaning["variant"].drop_duplicates())
-    panel = (
-        alt.Chart()
-        .mark_line(point=alt.OverlayMarkDef(size=22), strokeWidth=1.5, opacity=0.85)
-        .encode(
-            x=alt.X(
-                "threshold:Q",
-                title="F1 at least",
-                scale=alt.Scale(domain=[0.5, 0.9]),
-                axis=alt.Axis(values=[0.5, 0.6, 0.8, 0.9]),
-            ),
-            y=alt.Y("share:Q", title="share of living features", scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color("variant:N", scale=colours(variants)),
-            detail="label:N",
-        )
-        .properties(width=220, height=170)
+    fixed = [f"k = {k:g}" for k in sorted(meaning["sparsity"].dropna().unique())]
+    frame = meaning.assign(k=["λ selected" if k != k else f"k = {k:g}" for k in meaning["sparsity"].astype(float)])
+    thresholds = alt.Axis(values=sorted(meaning["threshold"].unique()))
+    base = alt.Chart().encode(
+        x=alt.X("threshold:Q", title="F1 at least", scale=alt.Scale(domain=[0.5, 0.9]), axis=thresholds),
+        y=alt.Y("share:Q", title="share of living features", scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("variant:N", scale=colours(variants)),
+        detail="label:N",
     )
+    dash = alt.StrokeDash(
+        "k:N",
+        scale=alt.Scale(domain=["λ selected", *fixed], range=[[1, 0], *_DASHES[: len(fixed)]]),
+        legend=alt.Legend(symbolType="stroke", symbolSize=400, orient="top"),
+    )
+    lines = base.mark_line(strokeWidth=1.5, opacity=0.85).encode(strokeDash=dash)
+    panel = alt.layer(lines, base.mark_point(filled=True, size=22, opacity=0.85)).properties(width=220, height=170)
     facet = alt.Facet("cross_section:N", sort=list(meaning["cross_section"].drop_duplicates()))
-    heading = title(
-        "Explained features", "a line an SAE (each k of the top-k variants has one); F1 of {active} on train"
-    )
-    return styled(panel.facet(facet, data=meaning, columns=_COLUMNS, title=heading))
+    heading = title("Explained features", "a line an SAE; F1 of {active} on train")
+    return styled(panel.facet(facet, data=frame, columns=_COLUMNS, title=heading))
 
 
 def curve_chart(curves: pd.DataFrame) -> alt.Chart:
@@ -154,28 +153,27 @@ def curve_chart(curves: pd.DataFrame) -> alt.Chart:
         for name, own in curves.groupby("variant", sort=False)["sparsity"]
     }
     frame = curves.assign(rank=[sparser[v][s] for v, s in zip(curves["variant"], curves["sparsity"], strict=True)])
-    rows = []
+    rows, last = [], int(curves["epoch"].max())
     for figure, name in _CURVES.items():
         ticks = [0, 0.5, 1] if figure == "dead" else [0.01, 0.1, 1, 10, 100]
         log = figure != "dead"  # errors jump where features are resampled
         y_scale = alt.Scale(type="log") if log else alt.Scale(zero=True)
         shown = frame[frame[figure] > 0] if log else frame
-        panel = (
-            alt.Chart()
-            .mark_line(strokeWidth=1.4, clip=True)
-            .encode(
-                x=alt.X("epoch:Q", title="epoch" if figure == "dead" else None),
-                y=alt.Y(f"{figure}:Q", title=name, scale=y_scale, axis=alt.Axis(values=ticks)),
-                color=alt.Color(
-                    "rank:O", scale=alt.Scale(domain=list(range(len(_SHADES))), range=_SHADES), legend=None
-                ),
-            )
-            .properties(width=120, height=100)
+        base = alt.Chart().encode(
+            x=alt.X("epoch:Q", title="epoch" if figure == "dead" else None),
+            y=alt.Y(f"{figure}:Q", title=name, scale=y_scale, axis=alt.Axis(values=ticks)),
+            color=alt.Color("rank:O", scale=alt.Scale(domain=list(range(len(_SHADES))), range=_SHADES), legend=None),
         )
+        layers = [base.mark_line(strokeWidth=1.4, clip=True)]
+        if figure == "error":  # elsewhere they would lie on each other
+            ends = base.transform_filter(alt.datum.epoch == last).mark_text(align="left", dx=3, fontSize=8)
+            layers.append(ends.encode(text=alt.Text("sparsity:Q", format="~g")))
+        panel = alt.layer(*layers).properties(width=120, height=100)
         header = alt.Header(labels=figure == "error")
         rows.append(panel.facet(column=alt.Column("variant:N", sort=variants, header=header), data=shown))
     heading = title(
-        "Training curves", "means over sites and seeds, on the train prompts; darker: sparser (larger λ, smaller k)"
+        "Training curves",
+        "means over sites and seeds, on the train prompts; at the ends in the first row λ or k; darker: sparser",
     )
     return styled(alt.vconcat(*rows, spacing=4, title=heading))
 

@@ -17,6 +17,7 @@ from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.evaluation.finished_run import FinishedRun, MemberT
 from ioi_bench.evaluation.inputs import Inputs, gather
+from ioi_bench.evaluation.prompts_file import FORMAT, SUITE
 from ioi_bench.evaluation.provenance import versions
 from ioi_bench.evaluation.selection import select, selected_suite
 from ioi_bench.studies.post.chosen import Chosen
@@ -49,7 +50,8 @@ class Judged:
         """What happened in each prompt: cell, prompt, method, budget, accuracy, weight removed, names."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / "prompts.parquet", columns=_COLUMNS)
+        suites = [("dictionary", "==", SUITE)]  # beside rows of random dictionaries and of reconstructions
+        return pd.read_parquet(self.folder / "prompts.parquet", columns=_COLUMNS, filters=suites).dropna(subset="cell")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Bench:
             "budgets": BUDGETS,
             "methods": list(methods),
             "schema": SCHEMA_VERSION,
+            "prompts.parquet": FORMAT,
             "version": versions()["ioi-bench"],
         }
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -194,7 +194,7 @@ class Program:
 
     def _count(self) -> Float[Tensor, " member"]:
         """How many features are active in the batch; spends `_g`."""
-        return torch.sign(self._f, out=self._g).abs_().sum((1, 2))
+        return torch.sign(self._f, out=self._g).sum((1, 2))
 
     def _decoder_gradient(self) -> Float[Tensor, " member"]:
         """Mean ``‖e‖²``; ``∂/∂x̂`` in place of the error, ``∂/∂W_dec``, the decoder's share of ``∂/∂b_dec``."""

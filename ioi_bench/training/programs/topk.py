@@ -18,6 +18,8 @@ from ioi_bench.training.programs.base import Batch, Figures, Program, where_abov
 
 __all__ = ["TopKProgram"]
 
+_TINY = 1e-30
+
 
 class TopKProgram(Program):
     """The top-k SAE; members may differ in k."""
@@ -29,9 +31,9 @@ class TopKProgram(Program):
     def encode(self) -> None:
         """The k largest of ``ReLU(π)``; values equal to the k-th, hence rare, all stay."""
         self._pre_activations(self._f)
-        kth = self._kth()  # before the ReLU: NumPy's selection is slow among equal zeros
-        torch.sub(self._f.relu_(), kth, out=self._g)
-        where_above(self._f, self._g, -1e-30, grad_input=self._f)
+        kth = self._kth().clamp_(min=_TINY)  # the ReLU: nothing below it stays
+        torch.sub(self._f, kth, out=self._g)
+        where_above(self._f, self._g, -_TINY, grad_input=self._f)
 
     def _kth(self) -> Float[Tensor, "member prompt 1"]:
         """Each prompt's k-th largest pre-activation, for each member's own k; below 0 where fewer are positive."""

@@ -1,0 +1,63 @@
+"""What a leaderboard asks of a card before it looks at any figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ioi_bench.editing import EDITS
+from ioi_bench.evaluation.bootstrap import DRAWS
+from ioi_bench.evaluation.card import Card
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
+from ioi_bench.task import task_spec
+
+__all__ = ["MIN_PROMPTS", "SEED", "SPLIT", "Needs", "faults"]
+
+_MAX_BUDGETS, _MAX_BUDGET = 8, 64
+SPLIT, MIN_PROMPTS, SEED = "test", 1_000, 0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a leaderboard asks of a card, beside the split ``test``, ``exchange``, the budgets 1, 2 and 4, and seed 0.
+
+    Attributes:
+        prompts: at least so many.
+        full_train: fitted to all train prompts.
+    """
+
+    prompts: int = MIN_PROMPTS
+    full_train: bool = True
+
+
+def faults(card: Card, needs: Needs) -> Iterator[str]:
+    """What a card lacks, or has that no card of the leaderboard may have; nothing of one that will do."""
+    made = card.made
+    spec = task_spec(made.spec)
+    n_train, n_split = len(spec.split("train")), len(spec.split(SPLIT))
+    if made.split != SPLIT:
+        yield f"it is of the split {made.split!r}, and {SPLIT!r} is needed"
+    if not needs.prompts <= made.n_prompts <= n_split:
+        yield f"it has {made.n_prompts:,} prompts, and {needs.prompts:,} to {n_split:,} are needed"
+    if made.full_train != (made.n_train_prompts == n_train) or (needs.full_train and not made.full_train):
+        yield f"it was fitted to {made.n_train_prompts:,} train prompts, and all {n_train:,} are needed"
+    if missing := [str(budget) for budget in SCORED_BUDGETS if budget not in made.budgets]:
+        yield f"the budgets {', '.join(missing)} are missing, and score"
+    in_order = sorted(set(made.budgets)) == list(made.budgets)
+    if not in_order or len(made.budgets) > _MAX_BUDGETS or not all(1 <= k <= _MAX_BUDGET for k in made.budgets):
+        yield f"its budgets are not at most {_MAX_BUDGETS} increasing numbers from 1 to {_MAX_BUDGET}"
+    if HEADLINE_METHOD not in made.methods or len(set(made.methods)) != len(made.methods):
+        yield f"the method {HEADLINE_METHOD!r} is missing, or one is there twice"
+    if foreign := [method for method in made.methods if method not in EDITS]:
+        yield f"{', '.join(foreign)}: only ioi-bench's own edit methods are compared"
+    if made.seed != SEED or made.n_draws != DRAWS:
+        yield f"it has seed {made.seed} and {made.n_draws:,} draws, and seed {SEED} with {DRAWS:,} is needed"
+    if card.baselines:
+        yield "it has rows of baselines, whose results per prompt are not in the file: leave --baseline out"
+    if outside := [what for what in made.plugins if not what.startswith("loader ")]:
+        yield (
+            f"{', '.join(outside)} took part: what ranks must come from ioi-bench's own methods, metrics, models and "
+            "architectures, so that everybody can make it again; only the loader may be a plugin's"
+        )
+    if "cross-site" in made.options:
+        yield "it was made with --cross-site, which is a track of its own"
