@@ -59,13 +59,16 @@ def track_circuit(track: str) -> Circuit:
     """The circuit of a track: a model's own, or a hook point's (``gpt2/blocks.8.hook_resid_pre``).
 
     Raises:
-        InputError: this installation knows no such track.
+        InputError: this installation knows no such track, or its name is written in another way than on its cards.
     """
     model, _, hook = track.partition("/")
     if model.endswith(".toml"):
         raise InputError(f"{track!r} is the path of a circuit; a leaderboard has the tracks of known circuits alone")
     circuit = load_circuit(model)
-    return hook_circuit(model, HookPoint.parse(hook), circuit.task) if hook else circuit
+    found = hook_circuit(model, HookPoint.parse(hook), circuit.task) if hook else circuit
+    if found.track != track:  # "ioi-mini/resid_pre.2" would be a table of its own
+        raise InputError(f"the track {track!r} is written {found.track!r}: evaluate again with this version")
+    return found
 
 
 def check_card(

@@ -35,6 +35,7 @@ _MADE = (
     "circuit",
     "circuit_sha256",
     "suite",
+    "architectures",
     "options",
     "plugins",
     "split",

@@ -219,6 +219,9 @@ def test_a_model_and_a_track_that_are_known_are_compared(small):
     assert "circuit 'ioi-mini'" in refusal(hook, small).detail
     for track in ("ioi-mini/cross-site", "my.toml", "ioi-maxi", "../ioi-mini"):
         assert refusal(with_changes(small.card, {("track",): track}), small).name == "track"
+    for other in ("ioi-mini/resid_pre.2", "ioi-mini/blocks.02.hook_resid_pre"):  # one track, one table
+        check = refusal(with_changes(small.card, {("track",): other}), small)
+        assert "is written 'ioi-mini/blocks.2.hook_resid_pre'" in check.detail
 
 
 @pytest.mark.parametrize(

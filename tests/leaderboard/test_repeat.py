@@ -70,6 +70,7 @@ def test_a_hash_counts_where_it_is_of_weights(small_card):
         (("made", "plugins"), {"loader x": "x"}),
         (("made", "loader"), "saelens"),
         (("made", "suite"), "another"),
+        (("made", "architectures"), ("quantum",)),
     ],
 )
 def test_settings_that_differ_are_named(small_card, steps, value):
