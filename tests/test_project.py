@@ -25,7 +25,12 @@ else:
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "ioi_bench").rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "reference_saes" / "README.md",
+    ROOT / "leaderboard" / "README.md",
+]
 PAGES += [
     ROOT / "docs" / f"{name}.md"
     for name in (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -35,6 +35,7 @@ __all__ = [
 CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission.toml", "verdict.json"
 
 _R = TypeVar("_R", bound=BaseModel)
+_LARGEST = 1e12  # means and sums of thousands of cards stay finite
 _MAX_BYTES = 4 << 20  # of one JSON or TOML file; a card of all methods has 0.2 MB
 
 
@@ -98,6 +99,8 @@ def read_entry(folder: Path) -> Entry:
     submission = _parsed(Submission, folder / SUBMISSION)
     _bounded(folder / CARD)
     card = Card.read(folder / CARD)
+    if any(abs(number) > _LARGEST for number in _numbers(card.model_dump())):
+        raise InputError(f"{str(folder / CARD)!r} holds a figure beyond {_LARGEST:g}, which no evaluation gives")
     if not (folder / PROMPTS).is_file():
         raise InputError(f"{str(folder)!r} has no {PROMPTS}")
     expected = f"{card.track}/{submission.folder}"
@@ -109,6 +112,18 @@ def read_entry(folder: Path) -> Entry:
     if verdict is not None and not _covers(verdict, folder):
         verdict = None
     return Entry(folder, card, submission, verdict)
+
+
+def _numbers(data: Any) -> Iterator[float]:
+    """All numbers in what JSON holds."""
+    if isinstance(data, (int, float)):
+        yield data
+    elif isinstance(data, Mapping):
+        for value in data.values():
+            yield from _numbers(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _numbers(value)
 
 
 def _covers(verdict: Verdict, folder: Path) -> bool:
