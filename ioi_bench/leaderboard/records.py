@@ -104,7 +104,8 @@ class Verdict(_Record):
         checks: all that was looked at, in order; after the first that makes the rest meaningless there are no more.
         date: of verification, ``YYYY-MM-DD``.
         versions: of ioi-bench and of what it ran on.
-        card_sha256, prompts_sha256: of the files that were verified: another file is not covered.
+        card_sha256, prompts_sha256, submission_sha256: of the files that were verified: another file is not covered,
+            and what the authors declare cannot change behind a badge.
     """
 
     schema_version: Literal[1] = 1
@@ -115,3 +116,4 @@ class Verdict(_Record):
     versions: dict[str, str]
     card_sha256: Annotated[str, Field(pattern=_SHA256)]
     prompts_sha256: Annotated[str, Field(pattern=_SHA256)]
+    submission_sha256: Annotated[str, Field(pattern=_SHA256)]

@@ -19,7 +19,7 @@ from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
-from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, entry_folder, read_entry
+from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, Entry, entry_folder, read_entry
 from ioi_bench.leaderboard.target import RESULTS
 from ioi_bench.leaderboard.weights import check_revision, loader_plugins, open_weights
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Verifier"]
 
+_COVERED = (CARD, PROMPTS, SUBMISSION)
 _DETAIL = 600  # characters
 _NOT_ITS_FAULT = (AccessError, PluginError)  # a plugin here that is broken says nothing of a submission
 
@@ -101,7 +102,7 @@ class Verifier:
         """
         require_plain(folder)
         entry = read_entry(folder)
-        hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS)}
+        hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _COVERED}
         found = _Found(entry.submission.suite)
         checks = tuple(_told(check) for check in self._checks(entry, found))
         verdict = Verdict(
@@ -112,6 +113,7 @@ class Verifier:
             versions=versions(),
             card_sha256=hashes[CARD],
             prompts_sha256=hashes[PROMPTS],
+            submission_sha256=hashes[SUBMISSION],
         )
         place = folder
         if self.out is not None:

@@ -136,13 +136,29 @@ def test_one_made_with_other_threads_and_batches_is_reproduced(small, verify, tm
     assert max(len(line) for line in result.stdout.splitlines()[1:]) <= 100
 
 
-def test_a_verdict_is_of_its_files_alone_and_new_ones_are_found(small, verify, tmp_path, no_evaluation):
+@pytest.mark.parametrize("name", ["card.json", "prompts.parquet", "submission.toml"])
+def test_a_verdict_is_of_all_three_files_as_they_were(small, verify, tmp_path, no_evaluation, name):
+    folder = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone")
+    refused(verify(folder), folder, "weights")
+    with (folder / name).open("a") as file:
+        file.write("\n")
+    assert read_entry(folder).badge == "self-reported"
+
+
+def test_what_is_declared_cannot_change_behind_a_badge(small, verify, tmp_path, no_evaluation):
+    """Still a submission in its place: only the verdict is gone."""
+    folder = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone", training_data="the train split")
+    refused(verify(folder), folder, "weights")
+    text = (folder / "submission.toml").read_text()
+    (folder / "submission.toml").write_text(text.replace("the train split", "no prompt of the task"))
+    entry = read_entry(folder)
+    assert (entry.submission.training_data, entry.badge) == ("no prompt of the task", "self-reported")
+
+
+def test_new_submissions_are_found(small, verify, tmp_path, no_evaluation):
     first = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone")
     refused(verify(first), first, "weights", "there is nothing at")
     assert verify(tmp_path / "results", "--new").exit_code == 0
-    with (first / "card.json").open("a") as file:
-        file.write("\n")
-    assert read_entry(first).badge == "self-reported"
     (first / "verdict.json").unlink()
     refused(verify(tmp_path / "results", "--new"), first, "weights")
 
