@@ -17,6 +17,7 @@ from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
+from ioi_bench.leaderboard.names import check_owner
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, Entry, entry_folder, read_entry
@@ -131,6 +132,7 @@ class Verifier:
         yield revision
         if not revision.passed:
             return
+        yield check_owner(entry.submission)
         plugins = loader_plugins(entry.card.made, self.allowed)
         if isinstance(plugins, Check):
             yield plugins

@@ -33,6 +33,7 @@ NAMES = [
     "figures",
     "other figures",
     "revision",
+    "organisation",
     "loader",
     "weights",
     "evaluation",
