@@ -287,7 +287,10 @@ def _notes(card: Card, submission: Submission, target: Target) -> list[str]:
     if target.address is not None and source is not None and "://" not in source:
         notes.append(f"the card names the path it was evaluated from, {source!r}, and will be public")
     if card.made.options.get("scale") == SQRT_D:
-        notes.append("--scale sqrt-d follows from activations: the suite's hash is compared when it is verified")
+        notes.append(
+            "--scale sqrt-d follows from activations, so that the suite's hash was not compared here; the verdict will "
+            "hold the one that is found"
+        )
     if not submission.suite.startswith("hf://"):
         notes.append(f"the suite is a path on this machine, {submission.suite!r}: only here can it be verified")
     return notes

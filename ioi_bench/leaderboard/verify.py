@@ -109,6 +109,7 @@ class Verifier:
         verdict = Verdict(
             badge="reproduced" if all(check.passed for check in checks) else "refuted",
             suite=found.suite,
+            suite_sha256_found=found.sha256,
             checks=checks,
             date=datetime.now(timezone.utc).date().isoformat(),
             versions=versions(),
@@ -146,9 +147,9 @@ class Verifier:
             return
         found.suite = source.origin
         yield Check(name="weights", passed=True, detail=f"{len(source.files)} files")
-        yield from self._evaluated(entry, source, plugins)
+        yield from self._evaluated(entry, source, plugins, found)
 
-    def _evaluated(self, entry: Entry, source: Source, plugins: Plugins) -> Iterator[Check]:
+    def _evaluated(self, entry: Entry, source: Source, plugins: Plugins, found: _Found) -> Iterator[Check]:
         import pandas as pd
 
         with tempfile.TemporaryDirectory(prefix="ioi-bench-verify-") as name:
@@ -162,17 +163,19 @@ class Verifier:
                 return
             took = f"{again.card.made.wall_seconds:.0f} s on {_machine(again.card)}"
             yield Check(name="evaluation", passed=True, detail=took)
+            found.sha256 = again.card.made.suite_sha256
             yield from compare_made(entry.card, again)
-            given, found = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
-            yield compare_prompts(given, found, self.tolerances)
+            given, frame = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
+            yield compare_prompts(given, frame, self.tolerances)
             yield compare_cards(entry.card, again.card, self.tolerances)
 
 
 @dataclass
 class _Found:
-    """Where the weights were read: as it was handed in, then with what the source says."""
+    """Where the weights were read: as it was handed in, then with what the source says; and the hash they have here."""
 
     suite: str
+    sha256: str | None = None
 
 
 def _machine(card: Card) -> str:

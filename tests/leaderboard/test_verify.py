@@ -23,6 +23,7 @@ from ioi_bench.leaderboard.results import read_entry
 from ioi_bench.leaderboard.weights import loader_plugins
 from ioi_bench.plugins.discovery import Candidate
 from ioi_bench.plugins.manager import Plugins
+from ioi_bench.plugins.records import LoadOptions
 
 AGAIN = "results per prompt, evaluated again"
 FIGURES = "figures, evaluated again"
@@ -104,7 +105,7 @@ def test_an_honest_submission_is_reproduced(small, verify, tmp_path):
     assert (row["badge"], row["error"]) == ("reproduced", None)
     assert row["verdict"] == found.model_dump(mode="json")
     assert [check.name for check in found.checks] == NAMES
-    assert found.suite == str(small.suite)
+    assert (found.suite, found.suite_sha256_found) == (str(small.suite), small.card.made.suite_sha256)
     again = {check.name: check for check in found.checks}
     assert again[AGAIN].worst == 0
     assert again[FIGURES].worst < 1e-9
@@ -210,6 +211,20 @@ def test_another_model(small, verify, tmp_path):
     refused(verify(folder), folder, "settings", "model_sha256")
 
 
+@pytest.mark.slow
+def test_an_invented_hash_of_behaviour_is_not_what_the_verdict_holds(small, verify, tmp_path):
+    """√d is found from activations: another hash does not refute, and both submissions have one that was found."""
+    options = LoadOptions(scale="sqrt-d")
+    settings = {"prompts": 100, "train_prompts": 500, "budgets": (1, 2, 4), "methods": ("exchange",)}
+    evaluate(small.suite, options=options, preflight=False, out=tmp_path / "card", **settings)
+    honest, found = Card.read(tmp_path / "card"), []
+    for card in (honest, changed(honest, "made", "suite_sha256", to="f" * 64)):
+        folder = hand_in(tmp_path, card, tmp_path / "card" / "prompts.parquet", small.suite)
+        assert verify(folder).exit_code == 0
+        found.append(verdict(folder).suite_sha256_found)
+    assert found == [honest.made.suite_sha256] * 2
+
+
 def swap(small, folder):
     """Other weights under the same name; their hash."""
     other = load_suite(small.suite.parent / "topk-k3-s1")
@@ -221,7 +236,8 @@ def swap(small, folder):
 def test_swapped_weights(small, verify, tmp_path, weights):
     swap(small, weights)
     folder = hand_in(tmp_path, small.card, small.prompts, weights)
-    refused(verify(folder), folder, "suite hash", small.card.made.suite_sha256[:12])
+    found = refused(verify(folder), folder, "suite hash", small.card.made.suite_sha256[:12])
+    assert found.suite_sha256_found == load_suite(weights).sha256
 
 
 def test_swapped_weights_with_their_hash_on_the_card(small, verify, tmp_path, weights):
