@@ -24,11 +24,13 @@ class Snapshot:
             same commit than were asked for, if they were fetched before.
         commit: the whole hash, which fetches the same files for ever.
         from_cache: whether the Hub gave no answer, so that this is what the cache last knew.
+        names: of all files that the repository has at the commit, fetched or not; empty where it comes from the cache.
     """
 
     folder: Path
     commit: str
     from_cache: bool
+    names: tuple[str, ...] = ()
 
 
 def snapshot(
@@ -72,7 +74,8 @@ def snapshot(
     chosen = {name: sizes[name] for name in names}
     if not chosen:
         raise InputError(f"{address} holds no file{_matching(wanted)}: it has {len(sizes)} files at {commit}")
-    return Snapshot(download(address, commit, chosen, wanted, progress), commit, from_cache=False)
+    folder = download(address, commit, chosen, wanted, progress)
+    return Snapshot(folder, commit, from_cache=False, names=tuple(sizes))
 
 
 def _matching(patterns: list[str] | None) -> str:

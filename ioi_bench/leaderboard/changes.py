@@ -7,12 +7,13 @@ submission; rules and workflows are not changed by one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ioi_bench.atomic import storage_errors
 from ioi_bench.errors import InputError
+from ioi_bench.leaderboard.names import names_in, other_spelling
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION
 from ioi_bench.leaderboard.target import RESULTS
 
@@ -59,8 +60,13 @@ def listing(root: Path) -> dict[str, str]:
     return found
 
 
-def changes(base: Mapping[str, str], head: Mapping[str, str]) -> Changes:
+def changes(base: Mapping[str, str], head: Mapping[str, str], now: Iterable[str] | None = None) -> Changes:
     """What leads from one listing (a file's name, and anything that tells its content) to another.
+
+    Args:
+        base: the leaderboard where the pull request began.
+        head: with the pull request.
+        now: names of files that the leaderboard has by now; by default those of ``base``. Names are spelled as there.
 
     >>> before = {"results/gpt2/a__b/00/card.json": "1"}
     >>> changes(before, {}).faults
@@ -80,7 +86,11 @@ def changes(base: Mapping[str, str], head: Mapping[str, str]) -> Changes:
             faults.append(f"it adds {name!r} to a submission that is there already")
         else:
             added.setdefault(path.parent, set()).add(path.name)
+    known = names_in(name for name in (base if now is None else now) if name.startswith(f"{RESULTS}/"))
     for folder, names in added.items():
+        (name,) = names_in([f"{folder.as_posix()}/{SUBMISSION}"]) or ("",)
+        if (spelling := other_spelling(name, known)) is not None:
+            faults.append(f"it adds {name!r}, which this leaderboard writes {spelling!r}")
         if lacking := _HANDED_IN - names:
             faults.append(f"it adds {folder.as_posix()!r} without {' and '.join(sorted(lacking))}")
     return Changes(tuple(sorted(added)), tuple(faults))

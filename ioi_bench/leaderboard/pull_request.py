@@ -35,7 +35,8 @@ class PullRequest:
     Attributes:
         commit: its last one.
         changes: what it does since it left the main branch.
-        folder: holds ``results/…`` with the submissions that it adds, if it has no faults, and ``plugins.toml``.
+        folder: holds ``results/…`` with the submissions that it adds, if it has no faults, and the ``plugins.toml``
+            that the leaderboard has now: where a pull request began is its author's choice.
     """
 
     commit: str
@@ -58,19 +59,29 @@ def fetch_pull_request(repo: str, number: int, folder: Path, progress: Progress 
     """
     address = HubAddress.parse(repo, ["dataset"]).at(f"refs/pr/{number}")
     with _explained(address):
-        commit, base = _ends(address)
+        commit, base, now = _ends(address)
         before, _ = _tree(address.at(base))
         after, sizes = _tree(address.at(commit))
-    found = changes(before, after)
+        rules, _ = _tree(address.at(now))
+    found = changes(before, after, rules)
     names = [f"{added.as_posix()}/{name}" for added in found.added for name in _names(after, added.as_posix())]
     if large := [name for name in names if sizes[name] > MAX_FILE_BYTES]:
         found = Changes(found.added, (*found.faults, f"it adds {large[0]!r} with {sizes[large[0]]:,} bytes"))
+    with storage_errors("delete", folder / PLUGINS):
+        (folder / PLUGINS).unlink(missing_ok=True)  # of an earlier fetch; the leaderboard may have none any more
     if not found.faults and names:
-        names += [PLUGINS] if PLUGINS in before else []  # the leaderboard's own: the pull request has no other
-        taken = snapshot(address.repo, kind="dataset", revision=commit, patterns=patterns(names), progress=progress)
+        _take(address.at(commit), names, folder, progress)
+        _take(address.at(now), [PLUGINS] if PLUGINS in rules else [], folder, progress)
+    return PullRequest(commit, found, folder)
+
+
+def _take(address: HubAddress, names: list[str], folder: Path, progress: Progress | None) -> None:
+    if names:
+        taken = snapshot(
+            address.repo, kind="dataset", revision=address.asked, patterns=patterns(names), progress=progress
+        )
         for name in names:
             _copy(taken.folder / name, folder / name)
-    return PullRequest(commit, found, folder)
 
 
 def _names(tree: dict[str, str], folder: str) -> list[str]:
@@ -84,8 +95,8 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _ends(address: HubAddress) -> tuple[str, str]:
-    """The last commit of the pull request, and the last that the main branch has, too."""
+def _ends(address: HubAddress) -> tuple[str, str, str]:
+    """The last commit of the pull request, the last of it that the main branch has, too, and that branch's last."""
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -97,7 +108,7 @@ def _ends(address: HubAddress) -> tuple[str, str]:
     common = next((commit for commit in own if commit in there), None)
     if common is None:
         raise InputError(f"{address} has no commit in common with the main branch: it is no addition to it")
-    return own[0], common
+    return own[0], common, main[0]
 
 
 def _tree(address: HubAddress) -> tuple[dict[str, str], dict[str, int]]:

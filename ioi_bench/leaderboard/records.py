@@ -101,17 +101,22 @@ class Verdict(_Record):
     Attributes:
         badge: ``reproduced`` where every check passed, else ``refuted``; ``private-season`` for secret prompts.
         suite: where the weights were read, with the commit.
+        suite_sha256_found: the hash that they had here, also where it is of behaviour and need not be the card's; None
+            where nothing was evaluated. One suite under two hashes is known by it.
         checks: all that was looked at, in order; after the first that makes the rest meaningless there are no more.
         date: of verification, ``YYYY-MM-DD``.
         versions: of ioi-bench and of what it ran on.
-        card_sha256, prompts_sha256: of the files that were verified: another file is not covered.
+        card_sha256, prompts_sha256, submission_sha256: of the files that were verified: another file is not covered,
+            and what the authors declare cannot change behind a badge.
     """
 
     schema_version: Literal[1] = 1
     badge: Literal["reproduced", "refuted", "private-season"]
     suite: str
+    suite_sha256_found: Annotated[str, Field(pattern=_SHA256)] | None = None
     checks: tuple[Check, ...] = Field(min_length=1)
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     versions: dict[str, str]
     card_sha256: Annotated[str, Field(pattern=_SHA256)]
     prompts_sha256: Annotated[str, Field(pattern=_SHA256)]
+    submission_sha256: Annotated[str, Field(pattern=_SHA256)]

@@ -127,8 +127,8 @@ def _numbers(data: Any) -> Iterator[float]:
 
 
 def _covers(verdict: Verdict, folder: Path) -> bool:
-    hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS)]
-    return hashes == [verdict.card_sha256, verdict.prompts_sha256]
+    hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS, SUBMISSION)]
+    return hashes == [verdict.card_sha256, verdict.prompts_sha256, verdict.submission_sha256]
 
 
 def _bounded(path: Path) -> bytes:

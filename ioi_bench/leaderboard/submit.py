@@ -18,6 +18,7 @@ from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.choices import read_suite
 from ioi_bench.leaderboard.checks import Needs, check_card, require_passed
+from ioi_bench.leaderboard.names import foreign_owner, other_spelling
 from ioi_bench.leaderboard.records import Check, Submission
 from ioi_bench.leaderboard.repeat import load_options
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, entry_folder
@@ -154,6 +155,8 @@ def prepare(
     require_passed(checks)
     target = open_target(to, card.track, submission.suite_sha256, progress)
     place = entry_folder(Path(RESULTS), card.track, submission).as_posix()
+    if (spelling := other_spelling(submission.name, target.known)) is not None:
+        raise InputError(f"{to} has {submission.name!r} in another spelling: write --name {spelling}")
     if submission.name in target.names:
         raise InputError(
             f"{to} has this suite already as {submission.name!r} ({place}): a submission is never replaced. A suite "
@@ -278,11 +281,16 @@ def _notes(card: Card, submission: Submission, target: Target) -> list[str]:
             f"{target.name} has this very suite already, as {', '.join(target.names)}: the same weights under another "
             "name are one suite, and maintainers will ask whose it is"
         )
+    if foreign := foreign_owner(submission):
+        notes.append(f"{foreign}; the verdict will say so")
     source = card.made.source
     if target.address is not None and source is not None and "://" not in source:
         notes.append(f"the card names the path it was evaluated from, {source!r}, and will be public")
     if card.made.options.get("scale") == SQRT_D:
-        notes.append("--scale sqrt-d follows from activations: the suite's hash is compared when it is verified")
+        notes.append(
+            "--scale sqrt-d follows from activations, so that the suite's hash was not compared here; the verdict will "
+            "hold the one that is found"
+        )
     if not submission.suite.startswith("hf://"):
         notes.append(f"the suite is a path on this machine, {submission.suite!r}: only here can it be verified")
     return notes

@@ -7,7 +7,7 @@ replaced.
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from ioi_bench.dictionaries.folder import write_folder
 from ioi_bench.errors import InputError
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.leaderboard.allowed import PLUGINS, AllowedPlugin, read_allowed
+from ioi_bench.leaderboard.names import names_in
 from ioi_bench.leaderboard.results import SUBMISSION
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Target:
         address: on the Hub; None for one on this disk.
         allowed: plugins whose loaders it takes.
         names: ``ORG/NAME`` under which the suite is there already.
+        known: ``ORG/NAME`` of everything that is there, on any track.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Target:
     address: HubAddress | None
     allowed: tuple[AllowedPlugin, ...]
     names: tuple[str, ...]
+    known: tuple[str, ...]
 
     def send(
         self, place: str, files: Mapping[str, bytes], title: str, description: str, progress: Progress | None = None
@@ -98,19 +101,25 @@ def open_target(given: str, track: str, suite_sha256: str, progress: Progress | 
         InputError: no such data set, a folder in one, or something that is no folder.
         HubUnavailableError: the Hub gives no answer now.
     """
+    files: Sequence[str]
     if "://" not in given:
         folder, address = Path(given).expanduser(), None
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{given!r} is no folder: give the one that holds, or is to hold, {RESULTS}/")
+        files = [path.relative_to(folder).as_posix() for path in (folder / RESULTS).glob(f"**/{SUBMISSION}")]
     else:
-        folder, address = _fetched(given, track, suite_sha256, progress)
+        folder, address, files = _fetched(given, track, suite_sha256, progress)
     track_folder = folder / RESULTS / track
     found = track_folder.glob(f"*/{suite_sha256}/{SUBMISSION}") if track_folder.is_dir() else ()
     names = tuple(sorted(path.parent.parent.name.replace("__", "/", 1) for path in found))
-    return Target(given, folder, address, read_allowed(folder), names)
+    known = names_in(name for name in files if name.startswith(f"{RESULTS}/"))
+    return Target(given, folder, address, read_allowed(folder), names, known)
 
 
-def _fetched(given: str, track: str, suite_sha256: str, progress: Progress | None) -> tuple[Path, HubAddress]:
+def _fetched(
+    given: str, track: str, suite_sha256: str, progress: Progress | None
+) -> tuple[Path, HubAddress, Sequence[str]]:
+    """The folder in the cache with what is needed, the address, and the names of all files that the data set has."""
     from ioi_bench.errors import HubUnavailableError
     from ioi_bench.hub.snapshot import snapshot
 
@@ -129,4 +138,4 @@ def _fetched(given: str, track: str, suite_sha256: str, progress: Progress | Non
         raise HubUnavailableError(
             f"{given} gives no answer now, so that nobody can say whether the suite is there already: try again later"
         )
-    return found.folder, address
+    return found.folder, address, found.names

@@ -17,9 +17,10 @@ from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
+from ioi_bench.leaderboard.names import check_owner
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_made, repeat
-from ioi_bench.leaderboard.results import CARD, PROMPTS, VERDICT, Entry, entry_folder, read_entry
+from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, Entry, entry_folder, read_entry
 from ioi_bench.leaderboard.target import RESULTS
 from ioi_bench.leaderboard.weights import check_revision, loader_plugins, open_weights
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Verifier"]
 
+_COVERED = (CARD, PROMPTS, SUBMISSION)
 _DETAIL = 600  # characters
 _NOT_ITS_FAULT = (AccessError, PluginError)  # a plugin here that is broken says nothing of a submission
 
@@ -101,17 +103,19 @@ class Verifier:
         """
         require_plain(folder)
         entry = read_entry(folder)
-        hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS)}
+        hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _COVERED}
         found = _Found(entry.submission.suite)
         checks = tuple(_told(check) for check in self._checks(entry, found))
         verdict = Verdict(
             badge="reproduced" if all(check.passed for check in checks) else "refuted",
             suite=found.suite,
+            suite_sha256_found=found.sha256,
             checks=checks,
             date=datetime.now(timezone.utc).date().isoformat(),
             versions=versions(),
             card_sha256=hashes[CARD],
             prompts_sha256=hashes[PROMPTS],
+            submission_sha256=hashes[SUBMISSION],
         )
         place = folder
         if self.out is not None:
@@ -129,6 +133,7 @@ class Verifier:
         yield revision
         if not revision.passed:
             return
+        yield check_owner(entry.submission)
         plugins = loader_plugins(entry.card.made, self.allowed)
         if isinstance(plugins, Check):
             yield plugins
@@ -142,9 +147,9 @@ class Verifier:
             return
         found.suite = source.origin
         yield Check(name="weights", passed=True, detail=f"{len(source.files)} files")
-        yield from self._evaluated(entry, source, plugins)
+        yield from self._evaluated(entry, source, plugins, found)
 
-    def _evaluated(self, entry: Entry, source: Source, plugins: Plugins) -> Iterator[Check]:
+    def _evaluated(self, entry: Entry, source: Source, plugins: Plugins, found: _Found) -> Iterator[Check]:
         import pandas as pd
 
         with tempfile.TemporaryDirectory(prefix="ioi-bench-verify-") as name:
@@ -158,17 +163,19 @@ class Verifier:
                 return
             took = f"{again.card.made.wall_seconds:.0f} s on {_machine(again.card)}"
             yield Check(name="evaluation", passed=True, detail=took)
+            found.sha256 = again.card.made.suite_sha256
             yield from compare_made(entry.card, again)
-            given, found = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
-            yield compare_prompts(given, found, self.tolerances)
+            given, frame = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
+            yield compare_prompts(given, frame, self.tolerances)
             yield compare_cards(entry.card, again.card, self.tolerances)
 
 
 @dataclass
 class _Found:
-    """Where the weights were read: as it was handed in, then with what the source says."""
+    """Where the weights were read: as it was handed in, then with what the source says; and the hash they have here."""
 
     suite: str
+    sha256: str | None = None
 
 
 def _machine(card: Card) -> str:

@@ -45,10 +45,12 @@ def test_a_dataset_of_a_mirror(mirror, monkeypatch, tmp_path):
         "results/t/org__a/1/card.json": b'{"score": 1}',
         "results/t/org__b/2/card.json": b"[]",
     }
+    assert set(read(some.folder)) < set(some.names), "names are of all files, fetched or not"
     assert "2 files" in told[0][0]
     whole = snapshot(BOARD, kind="dataset", revision="v1")
     assert whole.commit == mirror.board.first
     assert len(read(whole.folder)) == 4
+    assert set(read(whole.folder)) == set(whole.names)
     assert read(whole.folder)["results/t/org__a/1/card.json"] == b"{}"
     assert snapshot(BOARD, kind="dataset", revision=mirror.board.first) == whole
 

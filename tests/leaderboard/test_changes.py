@@ -45,6 +45,17 @@ def test_everything_else_is_a_fault(new, gone, says):
     assert says in " ".join(found.faults)
 
 
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [("A__b", "a/b"), ("A__c", "a/c"), ("a__B", "a/b"), ("a__c", None), ("a-b__b", None), ("c__b", None)],
+)
+def test_capitals_make_no_other_name(name, spelling):
+    """On any track, and by what the leaderboard has now: where a pull request begins is its author's choice."""
+    new = added(f"results/ioi-mini/{name}/11")
+    for found in (changes(BASE, BASE | new), changes({}, new, BASE)):
+        assert [spelling in fault for fault in found.faults] == ([] if spelling is None else [True])
+
+
 def test_a_file_is_not_slipped_into_a_submission_that_lacks_it():
     base = {name: value for name, value in BASE.items() if not name.endswith("prompts.parquet")}
     assert "to a submission that is there already" in changes(base, BASE).faults[0]

@@ -55,6 +55,7 @@ def test_a_hash_counts_where_it_is_of_weights(small_card):
     told, _ = compare_made(other, Repeated(small_card.card, weighed=False))
     assert told.passed
     assert "last bits" in told.detail
+    assert small_card.card.made.suite_sha256 in told.detail, "whole: it tells one suite under two hashes apart"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def test_the_same_suite_twice(small, said, tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="already as 'my-lab/topk'"):
         put_together(small, said, tmp_path)
+    with pytest.raises(InputError, match=r"write --name my-lab/topk$"):
+        put_together(small, replace(said, name="My-Lab/TOPK"), tmp_path)
     other = put_together(small, replace(said, name="your-lab/topk"), tmp_path)
     assert any("already, as my-lab/topk" in note for note in other.notes)
     send(other)

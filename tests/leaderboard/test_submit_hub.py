@@ -82,6 +82,27 @@ def test_a_second_time_it_is_said(hub, small):
         put_together(small)
     other = put_together(small, SAID.overridden(Declaration(name="your-lab/topk")))
     assert "as my-lab/topk" in other.notes[0]
+    assert "'your-lab' and 'my-lab'" in other.notes[1]
+
+
+def test_a_name_of_somebody_else_is_told_and_other_capitals_are_not(hub, small):
+    def foreign(name):
+        said = SAID.overridden(Declaration(name=name))
+        return [note for note in put_together(small, said).notes if "not the owner" in note]
+
+    assert len(foreign("openai/official")) == 1
+    assert not foreign("my-lab/topk")
+    assert not foreign("My-Lab/topk")
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"), [("My-Lab/topk", "my-lab/topk"), ("my-lab/TopK", "my-lab/topk"), ("MY-LAB/b", "my-lab/b")]
+)
+def test_a_name_has_one_spelling(hub, small, name, spelling):
+    """That of another suite, on another track, counts."""
+    hub.find(BOARD, "dataset").write({f"results/gpt2/my-lab__topk/{'1' * 64}/card.json": b"{}"})
+    with pytest.raises(InputError, match=f"write --name {spelling}$"):
+        put_together(small, SAID.overridden(Declaration(name=name)))
 
 
 def test_weights_that_moved_on_are_another_suite(hub, small):

@@ -23,6 +23,7 @@ from ioi_bench.leaderboard.results import read_entry
 from ioi_bench.leaderboard.weights import loader_plugins
 from ioi_bench.plugins.discovery import Candidate
 from ioi_bench.plugins.manager import Plugins
+from ioi_bench.plugins.records import LoadOptions
 
 AGAIN = "results per prompt, evaluated again"
 FIGURES = "figures, evaluated again"
@@ -33,6 +34,7 @@ NAMES = [
     "figures",
     "other figures",
     "revision",
+    "organisation",
     "loader",
     "weights",
     "evaluation",
@@ -103,7 +105,7 @@ def test_an_honest_submission_is_reproduced(small, verify, tmp_path):
     assert (row["badge"], row["error"]) == ("reproduced", None)
     assert row["verdict"] == found.model_dump(mode="json")
     assert [check.name for check in found.checks] == NAMES
-    assert found.suite == str(small.suite)
+    assert (found.suite, found.suite_sha256_found) == (str(small.suite), small.card.made.suite_sha256)
     again = {check.name: check for check in found.checks}
     assert again[AGAIN].worst == 0
     assert again[FIGURES].worst < 1e-9
@@ -136,13 +138,29 @@ def test_one_made_with_other_threads_and_batches_is_reproduced(small, verify, tm
     assert max(len(line) for line in result.stdout.splitlines()[1:]) <= 100
 
 
-def test_a_verdict_is_of_its_files_alone_and_new_ones_are_found(small, verify, tmp_path, no_evaluation):
+@pytest.mark.parametrize("name", ["card.json", "prompts.parquet", "submission.toml"])
+def test_a_verdict_is_of_all_three_files_as_they_were(small, verify, tmp_path, no_evaluation, name):
+    folder = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone")
+    refused(verify(folder), folder, "weights")
+    with (folder / name).open("a") as file:
+        file.write("\n")
+    assert read_entry(folder).badge == "self-reported"
+
+
+def test_what_is_declared_cannot_change_behind_a_badge(small, verify, tmp_path, no_evaluation):
+    """Still a submission in its place: only the verdict is gone."""
+    folder = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone", training_data="the train split")
+    refused(verify(folder), folder, "weights")
+    text = (folder / "submission.toml").read_text()
+    (folder / "submission.toml").write_text(text.replace("the train split", "no prompt of the task"))
+    entry = read_entry(folder)
+    assert (entry.submission.training_data, entry.badge) == ("no prompt of the task", "self-reported")
+
+
+def test_new_submissions_are_found(small, verify, tmp_path, no_evaluation):
     first = hand_in(tmp_path, small.card, small.prompts, tmp_path / "gone")
     refused(verify(first), first, "weights", "there is nothing at")
     assert verify(tmp_path / "results", "--new").exit_code == 0
-    with (first / "card.json").open("a") as file:
-        file.write("\n")
-    assert read_entry(first).badge == "self-reported"
     (first / "verdict.json").unlink()
     refused(verify(tmp_path / "results", "--new"), first, "weights")
 
@@ -193,6 +211,20 @@ def test_another_model(small, verify, tmp_path):
     refused(verify(folder), folder, "settings", "model_sha256")
 
 
+@pytest.mark.slow
+def test_an_invented_hash_of_behaviour_is_not_what_the_verdict_holds(small, verify, tmp_path):
+    """√d is found from activations: another hash does not refute, and both submissions have one that was found."""
+    options = LoadOptions(scale="sqrt-d")
+    settings = {"prompts": 100, "train_prompts": 500, "budgets": (1, 2, 4), "methods": ("exchange",)}
+    evaluate(small.suite, options=options, preflight=False, out=tmp_path / "card", **settings)
+    honest, found = Card.read(tmp_path / "card"), []
+    for card in (honest, changed(honest, "made", "suite_sha256", to="f" * 64)):
+        folder = hand_in(tmp_path, card, tmp_path / "card" / "prompts.parquet", small.suite)
+        assert verify(folder).exit_code == 0
+        found.append(verdict(folder).suite_sha256_found)
+    assert found == [honest.made.suite_sha256] * 2
+
+
 def swap(small, folder):
     """Other weights under the same name; their hash."""
     other = load_suite(small.suite.parent / "topk-k3-s1")
@@ -204,7 +236,8 @@ def swap(small, folder):
 def test_swapped_weights(small, verify, tmp_path, weights):
     swap(small, weights)
     folder = hand_in(tmp_path, small.card, small.prompts, weights)
-    refused(verify(folder), folder, "suite hash", small.card.made.suite_sha256[:12])
+    found = refused(verify(folder), folder, "suite hash", small.card.made.suite_sha256[:12])
+    assert found.suite_sha256_found == load_suite(weights).sha256
 
 
 def test_swapped_weights_with_their_hash_on_the_card(small, verify, tmp_path, weights):

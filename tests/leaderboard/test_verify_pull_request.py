@@ -7,7 +7,7 @@ import shutil
 
 import loopback
 import pytest
-from boards import hand_in
+from boards import changed, hand_in
 from loopback import Hub, connect, serve
 from typer.testing import CliRunner
 
@@ -112,6 +112,38 @@ def test_a_pull_request_only_adds_whole_submissions(hub, mine, verify, no_evalua
     assert not list(tmp_path.rglob("verdict.json"))
 
 
+LISTED = b'[[plugin]]\nname = "old"\npackage = "old"\nversion = "1"\nloaders = ["old"]\nreads = "all"\n'
+
+
+@pytest.mark.parametrize("now", [b"", None], ids=["taken off the list", "no list any more"])
+def test_the_list_of_plugins_is_the_one_of_now(hub, mine, verify, no_evaluation, tmp_path, small_card, now):
+    """Its author chose to begin where the plugin was listed still."""
+    hub.find(BOARD).write({"plugins.toml": LISTED})
+    said = changed(small_card.card, "made", "loader", to="old")
+    said = changed(said, "made", "plugins", to={"loader old": "old (old 1)"})
+    number = propose(hub, files_of(tmp_path / "x", hand_in(tmp_path / "x", said, small_card.prompts, pinned(hub))))
+    if now is None:
+        hub.find(BOARD).commit({}, title="no list", author="owner", removed=("plugins.toml",))
+    else:
+        hub.find(BOARD).write({"plugins.toml": now})
+    stale = tmp_path / "verdicts" / "pr-1" / "plugins.toml"  # of an earlier fetch
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(LISTED)
+    result = verify("--pr", number, "--json")
+    assert result.exit_code == 1, result.stderr
+    (row,) = json.loads(result.stdout)["submissions"]
+    assert [check["name"] for check in row["verdict"]["checks"] if not check["passed"]] == ["loader"]
+    assert (stale.read_bytes() if stale.exists() else None) == now
+
+
+def test_a_name_in_other_capitals_is_refused(hub, verify, no_evaluation, small_card, tmp_path):
+    root = tmp_path / "mine"
+    files = files_of(root, hand_in(root, small_card.card, small_card.prompts, pinned(hub), name="Old/mine"))
+    result = verify("--pr", propose(hub, files))
+    assert result.exit_code == 1
+    assert "writes 'old/mine'" in " ".join(result.stderr.split())
+
+
 def test_an_absurdly_large_file_is_not_fetched(hub, mine, verify, no_evaluation, monkeypatch):
     monkeypatch.setattr("ioi_bench.leaderboard.pull_request.MAX_FILE_BYTES", 1000)
     result = verify("--pr", propose(hub, mine))
@@ -152,6 +184,22 @@ def test_weights_that_are_gone_refute(hub, verify, entry, no_evaluation):
     assert result.exit_code == 1
     found = Verdict.model_validate_json((entry / "verdict.json").read_text())
     assert (found.badge, found.checks[-1].name) == ("refuted", "weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("openai/official", "is not the owner of"), ("My-Lab/topk", "no other owner")]
+)
+def test_a_name_of_somebody_else_is_told_and_does_not_refute(
+    hub, verify, small_card, tmp_path, no_evaluation, name, says
+):
+    folder = hand_in(tmp_path, small_card.card, small_card.prompts, pinned(hub), name=name)
+    del hub.repositories["model", SAES]
+    assert verify(folder).exit_code == 1
+    found = Verdict.model_validate_json((folder / "verdict.json").read_text())
+    (check,) = (check for check in found.checks if check.name == "organisation")
+    assert check.passed
+    assert says in check.detail
+    assert [one.name for one in found.checks if not one.passed] == ["weights"]
 
 
 @pytest.mark.parametrize("suite", ["hf://my-lab/saes@" + "a" * 40 + "/topk", "folder"])

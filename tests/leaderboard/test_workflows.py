@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from loopback import Hub, serve
+from loopback.repository import File
 
 from ioi_bench.cli.app import app
 from ioi_bench.leaderboard.allowed import read_allowed
@@ -88,10 +92,50 @@ def test_commands_parse_and_their_exit_code_counts(workflow):
     assert found == 1
 
 
-def test_scripts_are_shell(workflow):
+def test_scripts_are_shell_or_python(workflow):
     for step in steps(workflow):
-        if "run" in step:
+        if step.get("shell", "").startswith("python"):
+            compile(step["run"], workflow.name, "exec")
+        elif "run" in step:
             subprocess.run(["bash", "-n"], input=step["run"], text=True, check=True)
+
+
+def listed(hub, tmp_path, number=""):
+    """What the workflow's own script says of the open pull requests of a leaderboard."""
+    (step,) = (step for step in steps(WORKFLOWS[0]) if step.get("id") == "list")
+    assert step["shell"] == "python -I {0}"
+    said = {"NUMBER": number, "LEADERBOARD": "org/board", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    place = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-I", "-c", step["run"]], env=said | place, check=True)
+    name, _, value = (tmp_path / "output").read_text().strip().partition("=")
+    assert name == "numbers"
+    return json.loads(value)
+
+
+def test_all_pages_of_open_pull_requests_are_read(tmp_path):
+    hub = Hub()
+    board = hub.repository("org/board", "dataset", {"README.md": b""})
+    for i in range(14):
+        board.commit({f"{i}": File(b"", large=False)}, title=str(i), author="ann", pull_request=True)
+    board.merge(3)
+    with serve(hub):
+        found = listed(hub, tmp_path)
+    assert found == [number for number in range(1, 15) if number != 3]
+    assert len(hub.asked("discussions")) > 1
+
+
+def test_one_pull_request_by_hand_asks_nobody(tmp_path):
+    hub = Hub()
+    with serve(hub):
+        assert listed(hub, tmp_path, "12") == [12]
+    assert not hub.asked("discussions")
+
+
+def test_what_asks_the_hub_is_pinned():
+    (step,) = (step for step in steps(WORKFLOWS[0]) if "xargs" in step.get("run", ""))
+    script = step["run"].replace("python -I -m pip install", "echo")
+    told = subprocess.run(["bash", "-c", script], cwd=BOARD, check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"huggingface_hub==[\d.]+\n", told)
 
 
 def test_only_what_was_there_before_is_installed():

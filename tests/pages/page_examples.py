@@ -56,7 +56,8 @@ def submit(
 
 def verify(folder: Path, badge: str) -> None:
     """Write a verdict that covers the folder's files."""
-    card, prompts = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS))
+    files = (CARD, PROMPTS, SUBMISSION)
+    card, prompts, said = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files)
     held = badge != "refuted"
     check = Check(name="per-prompt results", passed=held, detail="100 rows", worst=0.0 if held else 0.3, tolerance=1e-4)
     verdict = Verdict(
@@ -67,6 +68,7 @@ def verify(folder: Path, badge: str) -> None:
         versions={"ioi-bench": "0.1.0"},
         card_sha256=card,
         prompts_sha256=prompts,
+        submission_sha256=said,
     )
     (folder / VERDICT).write_text(verdict.model_dump_json())
 
