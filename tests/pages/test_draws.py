@@ -7,7 +7,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from parquet_files import bounded_memory, repeat_string
 
+from ioi_bench.errors import InputError
 from ioi_bench.pages.draws import draw_score, read_draws
 from ioi_bench.pages.shown import of_card
 
@@ -49,35 +51,39 @@ def test_the_order_of_rows_does_not_matter(cards, folder):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        pytest.param(lambda f: f.assign(accuracy=True), id="forged"),
-        pytest.param(lambda f: f.drop(f.index[f["method"] == "exchange"][0]), id="a row missing"),
-        pytest.param(lambda f: pd.concat([f, f[f["method"] == "exchange"].head(1)]), id="a row twice"),
-        pytest.param(lambda f: f.drop(columns="budget"), id="a column missing"),
-        pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), id="prompts out of range"),
-        pytest.param(lambda f: f.assign(budget="two"), id="words for numbers"),
-        pytest.param(lambda f: f.assign(accuracy=None), id="nothing"),
-        pytest.param(lambda f: f.assign(weight_removed=np.inf), id="infinite"),
-        pytest.param(lambda f: f.head(0), id="empty"),
+        pytest.param(lambda f: f.assign(accuracy=True), "gives the score", id="forged"),
+        pytest.param(lambda f: f.drop(f.index[f["method"] == "exchange"][0]), "each row", id="a row missing"),
+        pytest.param(lambda f: pd.concat([f, f[f["method"] == "exchange"].head(1)]), "each row", id="a row twice"),
+        pytest.param(lambda f: f.drop(columns="budget"), "budget", id="a column missing"),
+        pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), "each row", id="prompts out of range"),
+        pytest.param(lambda f: f.assign(budget="two"), "of type (large_)?string", id="words for numbers"),
+        pytest.param(lambda f: f.assign(accuracy=None), "of type null", id="nothing"),
+        pytest.param(lambda f: f.assign(weight_removed=np.inf), "gives the score", id="infinite"),
+        pytest.param(lambda f: f.head(0), "each row", id="empty"),
     ],
 )
-def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change):
-    assert rewritten(folder, change) is None
+def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change, said):
+    with pytest.raises(InputError, match=said):
+        rewritten(folder, change)
 
 
 def test_a_damaged_or_missing_file_is_not_used(folder):
     path = folder / "prompts.parquet"
     path.write_bytes(path.read_bytes()[:5000])
-    assert read_draws(of_card(folder, 1)) is None
+    with pytest.raises(InputError, match="cannot be read"):
+        read_draws(of_card(folder, 1))
     path.unlink()
-    assert read_draws(of_card(folder, 1)) is None
+    with pytest.raises(InputError, match="cannot be read"):
+        read_draws(of_card(folder, 1))
 
 
 def test_random_dictionaries_in_the_file_are_the_null_that_is_drawn(cards, folder):
     """By hand: random dictionaries that do what the suite does have its S, and the score of any cell is 0 then."""
 
     def with_nulls(frame):
+        frame = frame[frame["dictionary"] == "suite"]
         nulls = [frame[frame["method"] == "exchange"].assign(dictionary=f"random {i}") for i in range(3)]
         sites = frame.head(5).assign(cell=None, dictionary="suite", method="reconstruction", budget=0, accuracy=None)
         return pd.concat([frame.assign(dictionary="suite"), *nulls, sites])
@@ -86,7 +92,15 @@ def test_random_dictionaries_in_the_file_are_the_null_that_is_drawn(cards, folde
     with_nulls(pd.read_parquet(path)).to_parquet(path, index=False)
     shown = of_card(folder, 1)
     np.testing.assert_allclose(draw_score(shown).scores, 0, atol=1e-12)
-    assert read_draws(shown) is None  # the card says something else
+    with pytest.raises(InputError, match=r"gives the score -?0\.0000, and the card says"):
+        read_draws(shown)
     table = pd.read_parquet(path)
     table[table["dictionary"] == "suite"].to_parquet(path, index=False)
     assert read_draws(shown).scores[0] == pytest.approx(shown.score.value, abs=1e-4)
+
+
+def test_a_long_string_in_every_row_takes_no_more_memory_than_in_the_file(folder):
+    path = folder / "prompts.parquet"
+    repeat_string(path, "dictionary", "x" * 100_000)  # 2 GB, written out row by row
+    with bounded_memory(20_000_000), pytest.raises(InputError, match="strings of up to 100,000 bytes"):
+        read_draws(of_card(folder, 1))
