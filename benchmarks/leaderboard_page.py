@@ -59,7 +59,6 @@ def variations(folder: Path) -> list[Path]:
         card.write(own / CARD)
         shown = of_card(own, i)
         draws = draw_score(replace(shown, folder=own))
-        assert draws is not None
         low, high = np.quantile(draws.scores[1:], [0.025, 0.975])
         score = HeadlineScore(score=Figure(value=float(draws.scores[0]), low=low, high=high), n_cells=5)
         card.model_copy(update={"headline": {**card.headline, "exchange": score}}).write(own / CARD)

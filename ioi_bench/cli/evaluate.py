@@ -52,6 +52,9 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="validation or test; choose on validation.")] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
     methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
+    cells: Annotated[
+        str | None, typer.Option("--cells", help="Only these, such as io@nm-out,pos@si-v; faster; by default all.")
+    ] = None,
     prompts: options.Prompts = None,
     train_prompts: options.TrainPrompts = None,
     device: options.Device = "cpu",
@@ -119,6 +122,7 @@ def evaluate(
                 train_prompts=train_prompts,
                 budgets=options.numbers("--budgets", budgets),
                 methods=options.words(methods),
+                cells=None if cells is None else options.words(cells),
                 baselines=baseline or (),
                 reports=report or (),
                 plugins=plugins,

@@ -71,4 +71,5 @@ def _say(found: Built | IoiBenchError) -> None:
     for folder, why in found.unreadable:
         say(f"warning: not shown: {folder}: {why}", style="yellow")
     refuted = f", {found.refuted} of them refuted" if found.refuted else ""
-    say(f"built {found.suites} suites{refuted} ({found.fresh} read anew) in {found.seconds:.1f} s")
+    contradicted = f", {found.contradicted} not ranked: their files do not agree" if found.contradicted else ""
+    say(f"built {found.suites} suites{refuted}{contradicted} ({found.fresh} read anew) in {found.seconds:.1f} s")

@@ -17,7 +17,7 @@ from ioi_bench.dictionaries.suite import Suite, check_fits
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.editing.base import check_budgets
-from ioi_bench.errors import InputError, StorageError, SuiteError
+from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
 from ioi_bench.evaluation.assemble import Results, assemble, write_results
 from ioi_bench.evaluation.baselines import baseline_row, baseline_suite
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
@@ -59,6 +59,7 @@ def evaluate(
     circuit: Circuit | HookPoint | str | Path | None = None,
     track: str | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
+    cells: Sequence[str] | None = None,
     split: str = "test",
     prompts: int | None = None,
     train_prompts: int | None = None,
@@ -88,6 +89,7 @@ def evaluate(
             model's own (``gpt2``'s for a directory), and for a suite of one hook point outside it that hook's.
         track: ``circuit`` or ``hook``, where a dictionary of a circuit's head could be judged on either.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
+        cells: names of those that are judged, such as ``io@nm-out``; by default all of the circuit.
         split: the prompts that are edited; F1 rankings and means always come from train.
         prompts: only the first so many.
         train_prompts: only the first so many train prompts (faster; the card says so).
@@ -141,7 +143,9 @@ def evaluate(
     with clock("activations and skyline"):
         if inputs is None:
             capture = Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell)
-            inputs = gather(capture, circuit, judged, train, sources=sources)
+            inputs = gather(capture, circuit, judged, train, sources=sources, cells=_cells_named(circuit, cells))
+        elif cells is not None:
+            raise InputError("cells and inputs were given: the cells are those of the inputs")
         else:
             _check_inputs(inputs, model, circuit, judged, train, sources)
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
@@ -213,6 +217,18 @@ def evaluate(
         for reporter in chosen.reporters:
             write_report(reporter, card, folder)
     return card
+
+
+def _cells_named(circuit: Circuit, names: Sequence[str] | None) -> tuple[Cell, ...] | None:
+    if names is None:
+        return None
+    known = {str(cell): cell for cell in (*circuit.headline, *circuit.further)}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("cell", name, known)
+    if not names:
+        raise InputError(f"no cells: give some of {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def _check_inputs(

@@ -1,6 +1,9 @@
 """Reading ``prompts.parquet`` from somebody else: sizes, columns and rows are compared with what must be there first.
 
-Nothing that the file says of itself decides how much is read: the caller's `Layout` does.
+Nothing that the file says of itself decides how much is read: the caller's `Layout` does. Strings come as their
+distinct values and an index a row, so that one long string that every row repeats takes no more memory than it takes
+in the file; only where no string has more than 100 bytes, and a row group no more than 4,096 different ones in a
+column, are they written out row by row (`read_columns`).
 """
 
 from __future__ import annotations
@@ -32,13 +35,18 @@ if TYPE_CHECKING:
     from ioi_bench.evaluation.study import Tables
     from ioi_bench.task import Prompt
 
-__all__ = ["most_bytes", "read_prompts"]
+__all__ = ["TEXTS", "most_bytes", "read_columns", "read_prompts"]
+
+TEXTS = (*PLACES, "dictionary", "method", "pattern", "io", "s")
+"""Columns of strings: what a file is to be opened with as ``read_dictionary``."""
 
 _WIDTH = 256
 """Bytes a row may have, and may say that it has when unpacked: the numbers of all columns have 170, mostly null."""
 
 _OVERHEAD = 1 << 20
 _MAX_THRIFT = 1 << 22  # of one string or list in the footer
+
+_LONGEST, _MOST_STRINGS = 100, 4096  # of names, sites and methods; ioi-bench's own are under 40 bytes
 
 _UNDEFINED = {"weight_removed", "weight_added", "weight_removed_paper", "weight_added_paper"}
 _UNDEFINED |= {*KEPT.values(), *REMOVED.values()}
@@ -66,7 +74,9 @@ def read_prompts(path: Path, layout: Layout, prompts: Sequence[Prompt]) -> Table
         _check_form(path, layout, file)
         _check_keys(path, layout, prompts, file)
         blocks, n = layout.blocks, layout.n_prompts
-        columns = {name: _values(path, name, blocks, n, file.read(columns=[name])[name]) for name in layout.results}
+        columns = {
+            name: _values(path, name, blocks, n, read_columns(path, file, [name])[name]) for name in layout.results
+        }
     return to_tables(layout, columns)
 
 
@@ -89,11 +99,50 @@ def _opened(path: Path, layout: Layout) -> Iterator[Any]:
     if size > most:
         raise InputError(f"{str(path)!r} has {size:,} bytes; the card's results have {most:,} at most")
     limits = {"thrift_string_size_limit": _MAX_THRIFT, "thrift_container_size_limit": _MAX_THRIFT}
-    with pq.ParquetFile(path, **limits) as file:
+    with pq.ParquetFile(path, read_dictionary=list(TEXTS), **limits) as file:
         yield file
 
 
+def read_columns(path: Path, file: Any, names: Sequence[str]) -> pa.Table:
+    """Columns of a file that was opened with ``read_dictionary=TEXTS``; those of strings are dictionary-encoded.
+
+    Raises:
+        InputError: a column is neither of strings, if it is one of `TEXTS`, nor else of numbers or truths; it has more
+            or fewer values than rows; a string has more than 100 bytes, or there are more than 4,096 different ones.
+    """
+    import pyarrow.compute as pc
+
+    _check_columns(path, file, names)
+    table = file.read(columns=list(names), use_threads=False)
+    for name in set(names) & set(TEXTS):
+        for chunk in table[name].chunks:
+            longest, n = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0, len(chunk.dictionary)
+            if longest > _LONGEST or n > _MOST_STRINGS:
+                raise InputError(
+                    f"the column {name!r} of {str(path)!r} has {n:,} different strings of up to {longest:,} bytes; at "
+                    f"most {_MOST_STRINGS:,} of {_LONGEST} bytes are read"
+                )
+    return table
+
+
+def _check_columns(path: Path, file: Any, names: Sequence[str]) -> None:
+    """That reading columns takes a bounded number of bytes a row."""
+    import pyarrow as pa
+
+    for name in names:
+        kind = file.schema_arrow.field(name).type
+        text = pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)
+        if not (text if name in TEXTS else pa.types.is_primitive(kind)):
+            raise InputError(f"the column {name!r} of {str(path)!r} is of type {str(kind)[:100]}, which it never is")
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    values = [(group.column(i).num_values, group.num_rows) for group in groups for i in range(group.num_columns)]
+    if sum(group.num_rows for group in groups) != file.metadata.num_rows or any(n != rows for n, rows in values):
+        raise InputError(f"{str(path)!r} contradicts itself about how many rows it has")
+
+
 def _check_form(path: Path, layout: Layout, file: Any) -> None:
+    import pyarrow as pa
+
     metadata, wanted = file.metadata, schema(layout.metrics)
     written = (metadata.metadata or {}).get(FORMAT_KEY.encode(), b"1").decode(errors="replace")
     if written != FORMAT:
@@ -106,8 +155,9 @@ def _check_form(path: Path, layout: Layout, file: Any) -> None:
         odd = sorted(set(found.names) ^ set(wanted.names)) or ["their order"]
         raise InputError(f"the columns of {str(path)!r} are not those of an evaluation: {', '.join(odd[:5])}")
     for own, right in zip(found, wanted, strict=True):
-        if own.type != right.type:
-            raise InputError(f"the column {own.name!r} of {str(path)!r} is of type {own.type}, expected {right.type}")
+        kind = own.type.value_type if pa.types.is_dictionary(own.type) else own.type
+        if kind != right.type:
+            raise InputError(f"the column {own.name!r} of {str(path)!r} is of type {kind}, expected {right.type}")
     rows = len(layout.blocks) * layout.n_prompts
     if metadata.num_rows != rows:
         raise InputError(
@@ -132,7 +182,9 @@ def _check_keys(path: Path, layout: Layout, prompts: Sequence[Prompt], file: Any
     wanted["prompt"] = list(range(n)), of_prompt
     wanted |= {name: ([getattr(prompt, name) for prompt in prompts], of_prompt) for name in IDENTITY}
     for name, (values, index) in wanted.items():
-        found = file.read(columns=[name])[name].combine_chunks()
+        found = read_columns(path, file, [name])[name].combine_chunks()
+        if name in TEXTS:
+            found = found.dictionary_decode()
         right = pa.array(values, type=found.type).take(pa.array(index))
         if not found.equals(right):
             row = _first_difference(found, right)

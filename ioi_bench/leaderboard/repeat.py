@@ -130,6 +130,7 @@ def repeat(
         options=options,
         model=made.model,
         track="hook" if "/" in card.track else "circuit",
+        cells=[cell.name for cell in card.cells],
         split=made.split,
         prompts=made.n_prompts,
         train_prompts=None if made.full_train else made.n_train_prompts,

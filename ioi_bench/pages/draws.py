@@ -2,7 +2,10 @@
 
 Two suites that were judged on the same prompts are drawn alike, so that their difference has an interval of its own
 (METHOD §7: comparisons are paired). A submission's file is not trusted: it is read only as far as its sizes are
-sound, and used only where it gives the score that the card states.
+sound (`prompts_reading.read_columns`), and used only where it gives the score that the card states.
+
+`prompts_reading.read_prompts` is not used here: it wants a track and a split that this installation has, which one's
+own cards in a report need not be of, and reads all columns where six are needed.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ioi_bench.errors import InputError
 from ioi_bench.evaluation.bootstrap import Bootstrap
+from ioi_bench.evaluation.prompts_reading import TEXTS, read_columns
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_value, edit_value, null_normalised
 from ioi_bench.leaderboard.results import PROMPTS
 from ioi_bench.pages.shown import Shown
@@ -28,6 +33,7 @@ __all__ = ["ScoreDraws", "draw_score", "read_draws"]
 _TOLERANCE = 1e-3  # per-prompt weights are stored as float32
 _MAX_ROWS, _MAX_BYTES = 20_000_000, 2 << 30
 _MAX_DRAWS, _MAX_SEEDS = 10_000, 16
+_MAX_DRAWN = 50_000_000  # draws by prompts, or by edits; a card of 5,000 prompts and 1,000 draws has a tenth
 _DICTIONARY, _SUITE = "dictionary", "suite"
 _PROMPT = ("template", "prefix", "pattern", "io", "s")
 _FIGURES = ("cell", "prompt", "method", "budget", "accuracy", "weight_removed")
@@ -48,74 +54,75 @@ class ScoreDraws:
 
 
 def read_draws(shown: Shown) -> ScoreDraws | None:
-    """The draws of a suite's score; None where its file cannot be read or does not give the card's score.
+    """The draws of a suite's score; None where the card has no score.
 
     Where the file has the random dictionaries' results too, the null of each cell is drawn along; else it is held at
     the card's value.
+
+    Raises:
+        InputError: the file cannot be read, or does not give the card's score.
     """
-    score, draws = shown.score, draw_score(shown)
-    if score is None or score.value is None or draws is None:
+    score = shown.score
+    if score is None or score.value is None:
         return None
-    return draws if abs(float(draws.scores[0]) - score.value) <= _TOLERANCE else None
+    draws = draw_score(shown)
+    found = float(draws.scores[0])
+    if not abs(found - score.value) <= _TOLERANCE:
+        raise InputError(f"{PROMPTS} gives the score {found:.4f}, and the card says {score.value:.4f}")
+    return draws
 
 
-def draw_score(shown: Shown) -> ScoreDraws | None:
-    """The same, whatever score the card states."""
+def draw_score(shown: Shown) -> ScoreDraws:
+    """The same, whatever score the card states.
+
+    Raises:
+        InputError: the file cannot be read, or lacks results from which a score follows.
+    """
     import pyarrow as pa
 
     path = shown.folder / PROMPTS
-    if not path.is_file() or shown.card.made.n_draws > _MAX_DRAWS:
-        return None
     try:
-        table = _table(path)
-        return None if table is None else _drawn(shown, table)
+        found = _drawn(shown, _table(path))
     # Whatever a hostile file may hold.
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError):
-        return None
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as a table of prompts: {str(error)[:200]}") from error
+    if found is None:
+        raise InputError(f"{str(path)!r} does not have each row that the card's score is made of exactly once")
+    return found
 
 
 def _table(path: Path) -> Any:
-    """The columns that are needed, of the rows that are scored; None for a file of absurd size."""
-    import pyarrow.compute as pc
+    """The columns that are needed, of the rows that are scored."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, read_dictionary=["cell", "method", "pattern", "io", "s"]) as file:
+    with pq.ParquetFile(path, read_dictionary=list(TEXTS)) as file:
         meta = file.metadata
         size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if meta.num_rows > _MAX_ROWS or size > _MAX_BYTES:
-            return None
+            raise InputError(f"{str(path)!r} has {meta.num_rows:,} rows, {size:,} bytes: too many to be read")
         own = [_DICTIONARY] if _DICTIONARY in file.schema_arrow.names else []
-        table = file.read(columns=[*_FIGURES, *_PROMPT, *own], use_threads=False)
-    method, budget = table["method"], pc.cast(table["budget"], "int64")
-    scored = pc.and_(pc.equal(method, HEADLINE_METHOD), pc.is_in(budget, value_set=_ints(SCORED_BUDGETS)))
-    wanted = pc.or_(scored, pc.is_in(pc.cast(method, "string"), value_set=_strings(("no-edit", "skyline"))))
-    return table.filter(wanted).combine_chunks()
+        table = read_columns(path, file, [*_FIGURES, *_PROMPT, *own])
+    method = _index(table["method"], (HEADLINE_METHOD, "no-edit", "skyline"))
+    wanted = (method > 0) | ((method == 0) & np.isin(table["budget"].to_numpy(), SCORED_BUDGETS))
+    return table.filter(pa.array(wanted)).combine_chunks()
 
 
 def _of(table: Any, dictionary: str) -> Any:
     """The rows of the suite's own dictionaries, or of random ones; None where the file has none of these."""
-    import pyarrow.compute as pc
+    import pyarrow as pa
 
     if _DICTIONARY not in table.column_names:
         return table if dictionary == _SUITE else None
-    found = table.filter(pc.equal(table[_DICTIONARY], dictionary)).combine_chunks()
+    found = table.filter(pa.array(_index(table[_DICTIONARY], (dictionary,)) == 0)).combine_chunks()
     return found if found.num_rows else None
-
-
-def _ints(values: Sequence[int]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(values, pa.int64())
-
-
-def _strings(values: Sequence[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(values, pa.string())
 
 
 def _drawn(shown: Shown, table: Any) -> ScoreDraws | None:
     made = shown.card.made
+    drawn_from = max(made.n_prompts, table.num_rows // max(made.n_prompts, 1))
+    if made.n_draws > _MAX_DRAWS or made.n_draws * drawn_from > _MAX_DRAWN:
+        raise InputError(f"{made.n_draws:,} draws of {made.n_prompts:,} prompts are too many for a page")
     budgets = [budget for budget in made.budgets if budget in SCORED_BUDGETS]
     edits = [(HEADLINE_METHOD, budget) for budget in budgets]
     cells = [cell.name for cell in shown.scored]
@@ -194,7 +201,7 @@ def _grid(
 
 def _index(column: Any, names: Sequence[str]) -> np.ndarray:
     """Per row, which of the names it holds; −1 for another."""
-    encoded = column.chunk(0) if hasattr(column, "chunk") else column
+    encoded = column.combine_chunks() if hasattr(column, "combine_chunks") else column
     place = {name: i for i, name in enumerate(names)}
     of_word = np.array([place.get(word, -1) for word in encoded.dictionary.to_pylist()] or [-1])
     return of_word[encoded.indices.to_numpy()]

@@ -49,6 +49,7 @@ class Row:
         skyline, no_edit: of the same cells; the skyline's budget is 1, no edit's is 0.
         nulls: random dictionaries matched to this suite, under the headline method.
         draws: of the score; None where there are no results per prompt to take it from.
+        contradicted: why a submission's files do not agree with each other, though nobody has verified it; else empty.
     """
 
     slug: str
@@ -67,6 +68,12 @@ class Row:
     no_edit: Point | None
     nulls: tuple[Point, ...]
     draws: ScoreDraws | None = None
+    contradicted: str = ""
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is listed apart, and never ranked."""
+        return self.badge == "refuted" or bool(self.contradicted)
 
     @property
     def track(self) -> str:
@@ -79,7 +86,7 @@ class Row:
         return self.scores.get(HEADLINE_METHOD)
 
 
-def row_of(shown: Shown, draws: ScoreDraws | None) -> Row:
+def row_of(shown: Shown, draws: ScoreDraws | None, contradicted: str = "") -> Row:
     """The row of a suite."""
     card, scored = shown.card, shown.scored
     scores = {method: figure for method in shown.methods if (figure := shown.score_of(method)) is not None}
@@ -100,6 +107,7 @@ def row_of(shown: Shown, draws: ScoreDraws | None) -> Row:
         no_edit=_mean(0, [(cell.no_edit, Figure(value=0.0)) for cell in scored]),
         nulls=tuple(_nulls(scored)),
         draws=draws,
+        contradicted=contradicted,
     )
 
 

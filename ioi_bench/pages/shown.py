@@ -155,6 +155,8 @@ def _words(made: Made, address: str, card: Card) -> Iterator[str]:
     if not made.full_train:
         yield from ("--train-prompts", str(made.n_train_prompts))
     yield from ("--budgets", ",".join(map(str, made.budgets)), "--methods", ",".join(made.methods))
+    if all(cell.headline for cell in card.cells):  # further cells were left out, or there are none
+        yield from ("--cells", ",".join(cell.name for cell in card.cells))
     if made.seed:
         yield from ("--seed", str(made.seed))
 

@@ -57,13 +57,15 @@ class Built:
 
     Attributes:
         suites: how many stand on the site.
-        refuted: how many of them are listed apart.
+        refuted: how many of them were evaluated again with another result.
+        contradicted: how many others are of files that do not agree with each other.
         unreadable: folders that could not be read, and why.
         fresh: how many were read anew.
     """
 
     suites: int
     refuted: int
+    contradicted: int
     unreadable: tuple[tuple[str, str], ...]
     fresh: int
     seconds: float
@@ -109,7 +111,8 @@ class Site:
         self._clear({row.slug for row in rows})
         tell("pages", 1, 1)
         refuted = sum(row.badge == "refuted" for row in rows)
-        return Built(len(rows), refuted, tuple(bad), len(fresh), time.perf_counter() - started)
+        contradicted = sum(bool(row.contradicted) for row in rows)
+        return Built(len(rows), refuted, contradicted, tuple(bad), len(fresh), time.perf_counter() - started)
 
     def _below(self, folder: Path) -> str:
         return folder.relative_to(self.results).as_posix()
@@ -134,14 +137,16 @@ class Site:
 
     def _write_shared(self, rows: Sequence[Row], unreadable: Sequence[tuple[str, str]]) -> None:
         tables = tables_of(rows, _LINK, compare=True, badges=True)
+        apart = sorted((row for row in rows if row.apart), key=lambda row: row.name.lower())
         top = linked("", live=self.live)
         index = render(
             "index",
             top,
             tables=tables,
             total=sum(len(table.lines) for table in tables),
-            architectures=sorted({row.architecture for row in rows if row.badge != "refuted"}),
-            refuted=sorted((row for row in rows if row.badge == "refuted"), key=lambda row: row.name.lower()),
+            architectures=sorted({row.architecture for row in rows if not row.apart}),
+            refuted=[row for row in apart if row.badge == "refuted"],
+            contradicted=[row for row in apart if row.contradicted],
             unreadable=unreadable,
         )
         files = {
@@ -173,7 +178,7 @@ class Site:
 def _listed(tables: Sequence[Table], rows: Sequence[Row]) -> list[list[str]]:
     """All suites for the page that compares: slug, name, where it stands."""
     found = [[row.slug, row.name, table.title] for table in tables for row in table.rows]
-    return found + [[row.slug, row.name, "refuted"] for row in rows if row.badge == "refuted"]
+    return found + [[row.slug, row.name, "not ranked" if row.contradicted else "refuted"] for row in rows if row.apart]
 
 
 @contextmanager
@@ -198,12 +203,18 @@ def _digest(folder: Path, out: Path, live: bool) -> Row | str:
         shown = of_entry(read_entry(folder))
     except IoiBenchError as error:
         return str(error).replace(str(folder), folder.name)
-    draws = read_draws(shown)
-    page = render("suite", linked("../", live=live), root="../", home="../index.html", shown=shown)
+    draws, contradicted = None, ""
+    try:
+        draws = read_draws(shown)
+    except InputError as error:
+        if shown.badge == "self-reported":  # the files of others are those that a verdict names by their hashes
+            contradicted = str(error).replace(str(folder), folder.name)
+    top = linked("../", live=live)
+    page = render("suite", top, root="../", home="../index.html", shown=shown, contradicted=contradicted)
     _put(out / "suites" / f"{shown.slug}.html", page)
     record = script_json(compared_record(shown, draws))
     _put(out / "data" / f"{shown.slug}.js", f"ioiBench.suite({record});\n".encode())
-    return row_of(shown, draws)
+    return row_of(shown, draws, contradicted)
 
 
 def _stamp(folder: Path) -> Stamp:

@@ -124,10 +124,10 @@ def _mark(own: CellMark | None, column: CellMark) -> Mark:
 
 
 def tables_of(rows: Sequence[Row], link: str, *, compare: bool, badges: bool) -> tuple[Table, ...]:
-    """A table a track, the largest first; refuted suites are left out."""
+    """A table a track, the largest first; suites that are listed apart are left out."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        if row.badge != "refuted":
+        if not row.apart:
             groups.setdefault(row.comparable, []).append(row)
     names = Counter(key[0] for key in groups)
     made = [

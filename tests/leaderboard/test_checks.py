@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from parquet_files import bounded_memory, repeat_string
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation import prompts_reading
@@ -377,6 +379,23 @@ def test_an_absurd_size_is_seen_before_reading(small, tmp_path, monkeypatch):
     monkeypatch.setattr(prompts_reading, "_OVERHEAD", 0)
     monkeypatch.setattr(prompts_reading, "_WIDTH", 27)
     assert "unpacks to" in refusal(small.card, small).detail
+
+
+@pytest.mark.parametrize("column", ["dictionary", "io", "cell"])
+def test_a_long_string_in_every_row_takes_no_more_memory_than_in_the_file(small, tmp_path, column):
+    path = shutil.copy(small.prompts, tmp_path / "prompts.parquet")
+    repeat_string(path, column, "x" * 100_000)  # 2 GB, written out row by row
+    assert path.stat().st_size < 2 * small.prompts.stat().st_size
+    with bounded_memory(20_000_000):
+        check = refusal(small.card, small, path)
+    assert "at most 4,096 of 100 bytes" in check.detail
+
+
+def test_many_different_strings_are_refused_before_they_are_compared(small, tmp_path):
+    n = pq.read_metadata(small.prompts).num_rows
+    names = pa.array([f"name {i}" for i in range(n)])
+    path = edited(small, tmp_path / "prompts.parquet", lambda columns: columns.update(io=names))
+    assert f"{n:,} different strings" in refusal(small.card, small, path).detail
 
 
 def test_columns_and_types_are_those_of_an_evaluation(small, tmp_path):

@@ -44,7 +44,7 @@ def page_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def results(cards: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A leaderboard: every badge, an unscored suite, a hostile one, a second track, and a folder that is broken."""
+    """Every badge, an unscored suite, a hostile one, files that disagree, a second track, and a broken folder."""
     results = tmp_path_factory.mktemp("leaderboard") / "results"
     topk, gated = Card.read(cards["topk"]), Card.read(cards["gated"])
     prompts = {kind: folder / "prompts.parquet" for kind, folder in cards.items()}
@@ -53,6 +53,8 @@ def results(cards: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     submit(results, gated, prompts["gated"], "some-lab/gated-a")
     submit(results, changed(gated, name="low", shift=-0.2), None, "other-lab/gated-low", "reproduced")
     submit(results, changed(gated, name="false", shift=0.3), None, "bad-lab/too-good", "refuted")
+    submit(results, changed(gated, name="more", shift=0.3), prompts["gated"], "bad-lab/more-than-it-has")
+    submit(results, changed(gated, name="none"), None, "bad-lab/no-prompts")
     empty = topk.headline["exchange"].model_copy(
         update={"score": topk.headline["exchange"].score.model_copy(update={"value": None, "low": None, "high": None})}
     )
@@ -61,7 +63,6 @@ def results(cards: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     hostile = changed(
         topk,
         name=HOSTILE,
-        shift=-0.1,
         architectures=(HOSTILE,),
         source=HOSTILE,
         loader=HOSTILE,
@@ -77,7 +78,7 @@ def results(cards: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     submit(
         results,
         hostile,
-        None,
+        prompts["topk"],
         "evil-lab/hostile",
         authors=(HOSTILE, "javascript:alert(1)"),
         training_data=HOSTILE,

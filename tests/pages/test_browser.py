@@ -246,7 +246,7 @@ def test_everything_is_reached_by_keyboard(site, opened):
     page.wait_for_selector("h1:has-text('some-lab/gated-a')")
 
 
-PAGES = ["index", "compare", "suite", "hostile", "refuted", "report", "empty"]
+PAGES = ["index", "compare", "suite", "hostile", "refuted", "contradicted", "report", "empty"]
 
 
 @pytest.fixture(scope="session")
@@ -263,6 +263,7 @@ def addresses(site, cards, page_cache, tmp_path_factory):
         "suite": (suite_page(site, "some-lab__topk-a"), ""),
         "hostile": (suite_page(site, "evil-lab__hostile"), ""),
         "refuted": (suite_page(site, "bad-lab__too-good"), ""),
+        "contradicted": (suite_page(site, "bad-lab__no-prompts"), ""),
         "report": (folder / "report.html", ""),
         "empty": (folder / "empty" / "index.html", ""),
     }

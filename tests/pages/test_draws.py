@@ -7,7 +7,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from parquet_files import bounded_memory, repeat_string
 
+from ioi_bench.errors import InputError
 from ioi_bench.pages.draws import draw_score, read_draws
 from ioi_bench.pages.shown import of_card
 
@@ -48,30 +50,35 @@ def test_the_order_of_rows_does_not_matter(cards, folder):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        pytest.param(lambda f: f.assign(accuracy=True), id="forged"),
-        pytest.param(lambda f: f.drop(f.index[f["method"] == "exchange"][0]), id="a row missing"),
-        pytest.param(lambda f: pd.concat([f, f[f["method"] == "exchange"].head(1)]), id="a row twice"),
-        pytest.param(lambda f: f.drop(f.index[f["dictionary"] == "random 1"][0]), id="a random row missing"),
-        pytest.param(lambda f: f.drop(columns="budget"), id="a column missing"),
-        pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), id="prompts out of range"),
-        pytest.param(lambda f: f.assign(budget="two"), id="words for numbers"),
-        pytest.param(lambda f: f.assign(accuracy=None), id="nothing"),
-        pytest.param(lambda f: f.assign(weight_removed=np.inf), id="infinite"),
-        pytest.param(lambda f: f.head(0), id="empty"),
+        pytest.param(lambda f: f.assign(accuracy=True), "gives the score", id="forged"),
+        pytest.param(lambda f: f.drop(f.index[f["method"] == "exchange"][0]), "each row", id="a row missing"),
+        pytest.param(lambda f: pd.concat([f, f[f["method"] == "exchange"].head(1)]), "each row", id="a row twice"),
+        pytest.param(
+            lambda f: f.drop(f.index[f["dictionary"] == "random 1"][0]), "each row", id="a random row missing"
+        ),
+        pytest.param(lambda f: f.drop(columns="budget"), "budget", id="a column missing"),
+        pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), "each row", id="prompts out of range"),
+        pytest.param(lambda f: f.assign(budget="two"), "of type (large_)?string", id="words for numbers"),
+        pytest.param(lambda f: f.assign(accuracy=None), "of type null", id="nothing"),
+        pytest.param(lambda f: f.assign(weight_removed=np.inf), "gives the score", id="infinite"),
+        pytest.param(lambda f: f.head(0), "each row", id="empty"),
     ],
 )
-def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change):
-    assert rewritten(folder, change) is None
+def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change, said):
+    with pytest.raises(InputError, match=said):
+        rewritten(folder, change)
 
 
 def test_a_damaged_or_missing_file_is_not_used(folder):
     path = folder / "prompts.parquet"
     path.write_bytes(path.read_bytes()[:5000])
-    assert read_draws(of_card(folder, 1)) is None
+    with pytest.raises(InputError, match="cannot be read"):
+        read_draws(of_card(folder, 1))
     path.unlink()
-    assert read_draws(of_card(folder, 1)) is None
+    with pytest.raises(InputError, match="cannot be read"):
+        read_draws(of_card(folder, 1))
 
 
 def test_random_dictionaries_in_the_file_are_the_null_that_is_drawn(folder):

@@ -30,11 +30,25 @@ def test_suites_stand_by_score_and_refuted_ones_apart(site, cards):
     scores = {name: Card.read(folder).headline["exchange"].score.value for name, folder in cards.items()}
     top = [("some-lab/topk-a", scores["topk"]), ("other-lab/topk-b", scores["topk"])]
     top += [("some-lab/gated-a", scores["gated"]), ("other-lab/gated-low", scores["gated"] - 0.2)]
-    top += [("evil-lab/hostile", scores["topk"] - 0.1)]
+    top += [("evil-lab/hostile", scores["topk"])]
     expected = [name for name, _ in sorted(top, key=lambda pair: (-pair[1], pair[0]))]
     assert row_names(page) == [*expected, "some-lab/unscored", "some-lab/elsewhere"]
     assert "bad-lab/too-good" in page.text
-    assert "bad-lab/too-good" not in row_names(page)
+
+
+def test_a_self_reported_score_that_the_prompts_do_not_give_is_listed_apart_with_the_reason(site, cards):
+    page = Page(site / "index.html")
+    true = Card.read(cards["gated"]).headline["exchange"].score.value
+    assert f"prompts.parquet gives the score {true:.4f}, and the card says {true + 0.3:.4f}" in page.text
+    assert "prompts.parquet' cannot be read as a table of prompts" in page.text
+    assert not [name for name in row_names(page) if name.startswith("bad-lab/")]
+    # The verified suite without a table of prompts is ranked: its verdict covers its files.
+    assert "other-lab/gated-low" in row_names(page)
+    listed = (site / "data" / "index.js").read_text()
+    for name in ("more-than-it-has", "no-prompts"):
+        own = next((site / "suites").glob(f"bad-lab__{name}-*.html"))
+        assert "Not ranked, for its files do not agree" in Page(own).text
+        assert own.stem in listed
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason(site):
@@ -107,7 +121,7 @@ def test_a_suite_page_says_what_was_verified_and_how_to_repeat_it(site):
     assert "ioi-bench evaluate hf://some-lab/saes@" in page.text
     assert "per-prompt results" in page.text
     assert "not ranked" in page.text
-    refuted = Page(next((site / "suites").glob("bad-lab__*.html")))
+    refuted = Page(next((site / "suites").glob("bad-lab__too-good-*.html")))
     assert "did not hold" in refuted.text
 
 
