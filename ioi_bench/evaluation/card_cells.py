@@ -80,6 +80,9 @@ def cell_figures(
         cells.append(shown)
         if shown.headline and shown.ranked:
             ranked.append(scores)
+    counts = {cell for cell in scope.circuit.headline if cell in scope.ranked and scope.ranked[cell].ranked}
+    if not counts <= set(scope.cells):  # the mean of some would be taken for the IOI score
+        ranked = []
     headline = {method: headline_score([scores[method] for scores in ranked]) for method in scope.scored_methods}
     return tuple(cells), headline
 

@@ -154,7 +154,8 @@ def evaluate(
         ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
     suite = to_sqrt_d(suite, inputs) if options.scale == SQRT_D else suite
     placed = projected(suite, model, circuit)[0] if cross_site else suite
-    scored = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
+    counts = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
+    scored = [cell for cell in counts if cell in inputs.cells]
 
     def judge(one: Suite, told: Progress) -> Results:
         with clock("train statistics"):

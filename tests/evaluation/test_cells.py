@@ -19,6 +19,9 @@ def test_a_card_of_some_cells_has_the_figures_of_a_card_of_all():
     assert [cell.name for cell in some.cells] == names
     for cell in some.cells:
         assert cell == every.cell(cell.name)
+    assert some.headline["exchange"].score.value is None  # of one cell alone it would mislead
+    headline = evaluate(SUITE, cells=[cell.name for cell in every.cells if cell.headline], **FEW)
+    assert headline.headline == every.headline
 
 
 def test_cells_that_do_not_exist_are_named_before_the_work():
