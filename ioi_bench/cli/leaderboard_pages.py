@@ -72,4 +72,5 @@ def _say(found: Built | IoiBenchError) -> None:
         say(f"warning: not shown: {folder}: {why}", style="yellow")
     refuted = f", {found.refuted} of them refuted" if found.refuted else ""
     contradicted = f", {found.contradicted} not ranked: their files do not agree" if found.contradicted else ""
-    say(f"built {found.suites} suites{refuted}{contradicted} ({found.fresh} read anew) in {found.seconds:.1f} s")
+    suites = "1 suite" if found.suites == 1 else f"{found.suites} suites"
+    say(f"built {suites}{refuted}{contradicted} ({found.fresh} read anew) in {found.seconds:.1f} s")

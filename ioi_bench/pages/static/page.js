@@ -78,7 +78,7 @@
       const info = data.page.info();
       const found = one(".found", section);
       if (found) found.textContent = info.recordsDisplay < info.recordsTotal
-        ? `Showing ${info.recordsDisplay} of ${info.recordsTotal} suites.` : `${info.recordsTotal} suites.`;
+        ? `Showing ${info.recordsDisplay} of ${info.recordsTotal} suites.` : `${info.recordsTotal} ${info.recordsTotal === 1 ? "suite" : "suites"}.`;
     }
   };
   const controls = one(".controls[role=search]");
