@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from ioi_bench.evaluation.study import Tables
     from ioi_bench.task import Prompt
 
-__all__ = ["TEXTS", "most_bytes", "read_columns", "read_prompts"]
+__all__ = ["most_bytes", "opened", "read_columns", "read_prompts"]
 
 TEXTS = (*PLACES, "dictionary", "method", "pattern", "io", "s")
-"""Columns of strings: what a file is to be opened with as ``read_dictionary``."""
+"""Columns of strings."""
 
 _WIDTH = 256
 """Bytes a row may have, and may say that it has when unpacked: the numbers of all columns have 170, mostly null."""
@@ -70,7 +70,9 @@ def read_prompts(path: Path, layout: Layout, prompts: Sequence[Prompt]) -> Table
         InputError: it is missing, damaged, too large, of another format, or its rows or columns are others; also where
             a value is missing, infinite, or undefined in a column that always is.
     """
-    with _as_input_errors(path), _opened(path, layout) as file:
+    with _as_input_errors(path):
+        _check_size(path, layout)
+    with _as_input_errors(path), opened(path) as file:
         _check_form(path, layout, file)
         _check_keys(path, layout, prompts, file)
         blocks, n = layout.blocks, layout.n_prompts
@@ -91,20 +93,29 @@ def _as_input_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{str(path)!r} cannot be read as a table of prompts: {reason[:200]}") from error
 
 
-@contextmanager
-def _opened(path: Path, layout: Layout) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
+def _check_size(path: Path, layout: Layout) -> None:
     size, most = path.stat().st_size, most_bytes(layout)
     if size > most:
         raise InputError(f"{str(path)!r} has {size:,} bytes; the card's results have {most:,} at most")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A file for `read_columns`; whatever columns it has."""
+    import pyarrow.parquet as pq
+
     limits = {"thrift_string_size_limit": _MAX_THRIFT, "thrift_container_size_limit": _MAX_THRIFT}
-    with pq.ParquetFile(path, read_dictionary=list(TEXTS), **limits) as file:
+    with pq.ParquetFile(path, **limits) as file:
+        metadata = file.metadata
+    there = {metadata.schema.column(i).path for i in range(metadata.num_columns)}
+    # Arrow refuses the name of a column that is not there with a KeyError.
+    texts = [name for name in TEXTS if name in there]
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts, **limits) as file:
         yield file
 
 
 def read_columns(path: Path, file: Any, names: Sequence[str]) -> pa.Table:
-    """Columns of a file that was opened with ``read_dictionary=TEXTS``; those of strings are dictionary-encoded.
+    """Columns of a file from `opened`; those of strings are dictionary-encoded.
 
     Raises:
         InputError: a column is neither of strings, if it is one of `TEXTS`, nor else of numbers or truths; it has more

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.bootstrap import Bootstrap
-from ioi_bench.evaluation.prompts_reading import TEXTS, read_columns
+from ioi_bench.evaluation.prompts_reading import opened, read_columns
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_value, edit_value, null_normalised
 from ioi_bench.leaderboard.results import PROMPTS
 from ioi_bench.pages.shown import Shown
@@ -94,9 +94,8 @@ def draw_score(shown: Shown) -> ScoreDraws:
 def _table(path: Path) -> Any:
     """The columns that are needed, of the rows that are scored."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, read_dictionary=list(TEXTS)) as file:
+    with opened(path) as file:
         meta = file.metadata
         size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
         if meta.num_rows > _MAX_ROWS or size > _MAX_BYTES:

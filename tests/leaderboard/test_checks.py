@@ -401,8 +401,12 @@ def test_many_different_strings_are_refused_before_they_are_compared(small, tmp_
 def test_columns_and_types_are_those_of_an_evaluation(small, tmp_path):
     table = pq.read_table(small.prompts)
     path = tmp_path / "prompts.parquet"
-    pq.write_table(table.drop_columns(["kl"]), path)
-    assert "kl" in refusal(small.card, small, path).detail
+    for name in ("kl", "cross_section", "io"):
+        pq.write_table(table.drop_columns([name]), path)
+        assert name in refusal(small.card, small, path).detail
+    nested = pa.array([{"x": "Mary"}] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("io"), "io", nested), path)
+    assert "'io'" in refusal(small.card, small, path).detail
     pq.write_table(table.append_column("payload", pa.nulls(len(table))), path)
     assert "payload" in refusal(small.card, small, path).detail
     pickled = pa.array([b"\x80\x04."] * len(table), pa.binary())

@@ -105,3 +105,13 @@ def test_a_long_string_in_every_row_takes_no_more_memory_than_in_the_file(folder
     repeat_string(path, "dictionary", "x" * 100_000)  # 2 GB, written out row by row
     with bounded_memory(20_000_000), pytest.raises(InputError, match="strings of up to 100,000 bytes"):
         read_draws(of_card(folder, 1))
+
+
+def test_a_file_of_before_random_dictionaries_and_sites_were_written_is_read(folder):
+    path, before = folder / "prompts.parquet", read_draws(of_card(folder, 1))
+    frame = pd.read_parquet(path)
+    old = frame[(frame["dictionary"] == "suite") & frame["cell"].notna()]
+    old.drop(columns=["dictionary", "cross_section", "site"]).to_parquet(path, index=False)
+    after = read_draws(of_card(folder, 1))
+    assert after.paired_with == before.paired_with
+    assert after.scores[0] == pytest.approx(before.scores[0], abs=1e-3)
