@@ -125,10 +125,12 @@ def _drawn(shown: Shown, table: Any) -> ScoreDraws | None:
     budgets = [budget for budget in made.budgets if budget in SCORED_BUDGETS]
     edits = [(HEADLINE_METHOD, budget) for budget in budgets]
     cells = [cell.name for cell in shown.scored]
-    grid = _grid(_of(table, _SUITE), cells, [_NO_EDIT, _SKYLINE, *edits], made.n_prompts)
+    own = _of(table, _SUITE)
+    grid = _grid(own, cells, [_NO_EDIT, _SKYLINE, *edits], made.n_prompts)
     if grid is None:
         return None
-    figures, prompts = grid
+    figures, first = grid
+    prompts = _prompts(own.select(_PROMPT).take(first))
     boot = _bootstrap(prompts, made.n_draws, made.seed)
     means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
     s = _cell_values(means, means[:, :, 2:], budgets)
@@ -177,8 +179,8 @@ def _prompts(rows: Any) -> _Prompts:
 
 def _grid(
     table: Any, cells: Sequence[str], keys: Sequence[tuple[str, int]], n: int
-) -> tuple[np.ndarray, _Prompts] | None:
-    """``[prompt, cell, edit, (accuracy, weight)]``, and the prompts; None where a row is missing or there twice."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """``[prompt, cell, edit, (accuracy, weight)]``, and a row of each prompt; None where one is missing or twice."""
     if table is None or not cells:
         return None
     cell, prompt, edit = _index(table["cell"], cells), table["prompt"].to_numpy(), _edit_index(table, keys)
@@ -195,7 +197,7 @@ def _grid(
     grid[(*where, 1)] = table["weight_removed"].to_numpy()[kept]
     first = np.full(n, -1)
     first[prompt[kept]] = np.flatnonzero(kept)
-    return grid, _prompts(table.select(_PROMPT).take(first))
+    return grid, first
 
 
 def _index(column: Any, names: Sequence[str]) -> np.ndarray:
