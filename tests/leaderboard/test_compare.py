@@ -107,6 +107,12 @@ def test_a_card_agrees_with_itself(small_card):
     assert check.worst == 0
 
 
+@pytest.mark.parametrize(("value", "width", "bound"), [(0.5, 0.02, 0.002), (0.5, 0.2, 0.01), (10.0, 0.1, 0.02)])
+def test_the_bound_of_a_figure_is_what_the_page_on_verifying_says(value, width, bound):
+    """0.002, or 0.002 of the value, or a twentieth of the interval, the largest: docs/verifying.md."""
+    assert TOLERANCES.of(value, width) == pytest.approx(bound)
+
+
 def test_a_figure_is_bound_by_the_interval_that_was_found(small_card):
     """The interval on the card cannot widen the bound: it is the forger's."""
     (i, figure) = next(
