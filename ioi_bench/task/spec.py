@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 
 from ioi_bench.errors import InputError, UnknownNameError
@@ -18,12 +18,14 @@ from ioi_bench.sites import Role
 from ioi_bench.task.counterfactuals import counterfactual
 from ioi_bench.task.prompts import TEMPLATES, Prompt, Template
 
-__all__ = ["IOI_V1", "IOI_V1_MINI", "SPLITS", "Split", "TaskSpec", "task_spec"]
+__all__ = ["DRAWN", "IOI_V1", "IOI_V1_MINI", "SPLITS", "Split", "TaskSpec", "task_spec"]
 
 SPLITS = ("train", "validation", "test", "held-out-train", "held-out-test")
 _SIZES = {"train": 20_000, "validation": 5_000, "test": 5_000, "held-out-train": 20_000, "held-out-test": 5_000}
 # Earlier splits keep what they drew; later ones draw again where a prompt is already taken.
 _DRAWING_ORDER = ("test", "validation", "train")
+DRAWN = "drawn:"
+"""What the name of a split begins with that is drawn from a key of one's own: ``drawn:2026-spring``."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,17 @@ class TaskSpec:
         return prompt.spans(self.templates, self.prefixes)
 
     def split(self, name: str) -> Split:
-        """A split by name.
+        """A split by name; ``drawn:KEY`` is drawn from the key as test is from the seed, and shares no prompt with
+        train, validation and test.
 
         Raises:
             UnknownNameError: no such split.
+            InputError: an empty key.
         """
+        if name.startswith(DRAWN):
+            if not name.removeprefix(DRAWN):
+                raise InputError(f"{name!r} has no key to draw prompts from: give one, such as {DRAWN}1")
+            return _drawn(self, name)
         if name not in SPLITS:
             raise UnknownNameError("split", name, SPLITS)
         return _splits(self)[name]
@@ -162,7 +170,7 @@ def _draw_split(
 ) -> Split:
     prompts, io_targets, s_targets = [], [], []
     io_names, s_names = spec.io_target_names, spec.s_target_names
-    for index in range(_SIZES[name]):
+    for index in range(_SIZES.get(name, _SIZES["test"])):
         attempt = 0
         while True:
             prompt, io, s = _prompt(spec, f"{spec.seed}/{name}/{index}/{attempt}", index, names, templates)
@@ -190,6 +198,13 @@ def _splits(spec: TaskSpec) -> dict[str, Split]:
     splits["held-out-train"] = _draw_split(spec, "held-out-train", shown, every[:-1], {})
     splits["held-out-test"] = _draw_split(spec, "held-out-test", spec.held_out_names, every[-1:], {})
     return splits
+
+
+@lru_cache(maxsize=16)
+def _drawn(spec: TaskSpec, name: str) -> Split:
+    known = _splits(spec)
+    taken = {prompt: None for public in _DRAWING_ORDER for prompt in known[public].prompts}
+    return _draw_split(spec, name, spec.base_names, tuple(range(len(spec.templates))), taken)
 
 
 def _words(name: str) -> tuple[str, ...]:

@@ -77,3 +77,20 @@ def test_unknown_names_are_refused_with_a_hint():
         IOI_V1.split("tests")
     with pytest.raises(InputError, match="1 to 5000"):
         IOI_V1.split("test").head(5001)
+
+
+def test_drawn_splits_are_new_prompts_of_the_same_kind():
+    spec = IOI_V1_MINI
+    public = {prompt for name in ("train", "validation", "test") for prompt in spec.split(name).prompts}
+    one, other = spec.split("drawn:1"), spec.split("drawn:2")
+    assert one.prompts != other.prompts
+    assert one == spec.split("drawn:1")
+    for split in (one, other):
+        assert len(set(split.prompts)) == len(split) == 5_000
+        assert not public & set(split.prompts)
+        assert sum(prompt.pattern == "ABB" for prompt in split.prompts) == 2_500
+        assert {name for prompt in split.prompts for name in (prompt.io, prompt.s)} <= set(spec.base_names)
+        assert set(split.io_targets) <= set(spec.io_target_names)
+        assert set(split.s_targets) <= set(spec.s_target_names)
+    with pytest.raises(InputError, match="no key"):
+        spec.split("drawn:")
