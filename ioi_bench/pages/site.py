@@ -25,7 +25,7 @@ from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, find_entries, read_entry
 from ioi_bench.pages.chart import vega_script
-from ioi_bench.pages.draws import read_draws
+from ioi_bench.uncertainty.draws import read_draws
 from ioi_bench.pages.lines import compared_record
 from ioi_bench.pages.render import licences, linked, render, script_json, static
 from ioi_bench.pages.rows import Row, row_of
@@ -205,7 +205,7 @@ def _digest(folder: Path, out: Path, live: bool) -> Row | str:
         return str(error).replace(str(folder), folder.name)
     draws, contradicted = None, ""
     try:
-        draws = read_draws(shown)
+        draws = read_draws(shown.card, shown.folder)
     except InputError as error:
         if shown.badge == "self-reported":  # the files of others are those that a verdict names by their hashes
             contradicted = str(error).replace(str(folder), folder.name)
