@@ -10,7 +10,7 @@ reference cards. Given the effects of names and pairs, population means over all
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -53,12 +53,14 @@ NAMED: Mapping[str, Shares] = {"accuracy": Shares(0.03, 0.09, 0.02), "weight": S
 
 @dataclass(frozen=True)
 class Condition:
-    """What is true in all cells, over all names: accuracies and mean weights at budgets 1, 2 and 4.
+    """What is true over all names: accuracies and mean weights at budgets 1, 2 and 4.
 
     Attributes:
-        a, b: accuracies of the two dictionaries.
+        a, b: accuracies of the two dictionaries, in every cell.
         null: of their matched random dictionaries.
         weight: mean weight removed, of the dictionaries and the random ones; the skyline's is 0.6.
+        apart: how far a cell's weights are from these; one cell each.
+        bend: what is true exactly where the score bends, in all cells at once; else empty.
         spread: σ of the logarithm of a weight.
     """
 
@@ -66,12 +68,16 @@ class Condition:
     a: Three
     b: Three
     null: Three = (0.04, 0.08, 0.15)
-    weight: Three = (0.45, 0.6, 0.75)
+    weight: Three = (0.3, 0.45, 0.65)
+    apart: tuple[float, ...] = (0.08, -0.1, 0.0, 0.05, -0.05)
+    bend: str = ""
     no_edit: float = 0.02
     skyline: float = 0.98
     spread: float = 0.8
-    named: Mapping[str, Shares] = field(default_factory=lambda: NAMED)
 
+
+_CLIP = {"weight": (0.45, _SKYLINE_WEIGHT, 0.75), "apart": (0.0,) * 5}
+_LIGHT = {"weight": (0.4, 0.4, 0.4), "apart": (0.0,) * 5}
 
 CONDITIONS: Mapping[str, Condition] = {
     one.name: one
@@ -79,13 +85,14 @@ CONDITIONS: Mapping[str, Condition] = {
         Condition("half", (0.35, 0.5, 0.65), (0.3, 0.47, 0.63)),
         Condition("high", (0.8, 0.9, 0.94), (0.77, 0.89, 0.95)),
         Condition("near one", (0.96, 0.99, 0.995), (0.97, 0.985, 0.996)),
-        Condition("equal budgets", (0.6, 0.6, 0.6), (0.6, 0.6, 0.6), weight=(0.4, 0.4, 0.4)),
-        Condition("no gain", (0.02, 0.02, 0.02), (0.03, 0.03, 0.03), null=(0.02, 0.02, 0.02)),
-        Condition("as random", (0.3, 0.4, 0.5), (0.3, 0.4, 0.5), null=(0.3, 0.4, 0.5)),
+        Condition("low", (0.03, 0.1, 0.2), (0.04, 0.09, 0.22)),
+        Condition("at the clip", (0.8, 0.9, 0.94), (0.77, 0.89, 0.95), bend="w = w_sky, where x is clipped", **_CLIP),
+        Condition("equal budgets", (0.6,) * 3, (0.6,) * 3, bend="v_1 = v_2 = v_4, under the max", **_LIGHT),
+        Condition("no gain", (0.02,) * 3, (0.02,) * 3, null=(0.02,) * 3, bend="v = 0, where S is clipped", **_LIGHT),
+        Condition("as random", (0.3, 0.4, 0.5), (0.3, 0.4, 0.5), null=(0.3, 0.4, 0.5), bend="S = S_null"),
     )
 }
-"""Where the score bends: a mean weight at the clip of x, budgets of one value under the max, no value at all, the
-value of the random dictionaries."""
+"""What cards show, and what is hardest for a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -112,31 +119,31 @@ class Benchmark:
         return list(zip(both.amin(0).tolist(), both.amax(0).tolist(), strict=True))
 
 
-def simulate(condition: Condition, *, prompts: int, cells: int = 5, names: int = 108, seed: int = 0) -> Benchmark:
+def simulate(condition: Condition, *, prompts: int, names: int = 108, seed: int = 0) -> Benchmark:
     """Draw names' effects, prompts and results.
 
     Args:
         condition: what is true.
         prompts: how many; the IO name is any name, the S name any other.
         cells: all alike, with effects of their own.
-        names: 108 is the number of base names of ``ioi-v1``.
+        names: how many there are; 108 is the number of base names of ``ioi-v1``.
         seed: decides everything.
     """
     generator = torch.Generator().manual_seed(seed)
     io = torch.randint(names, (prompts,), generator=generator)
     s = (io + torch.randint(1, names, (prompts,), generator=generator)) % names
-    accuracy, weight, spread = _marginals(condition)
+    accuracy, spread = _marginals(condition)
+    threshold, wide = torch.special.ndtri(accuracy), spread[:, None, None]
     drawn, true, beyond = [], [], []
-    for _ in range(cells):
-        known, noise = _variable(condition.named["accuracy"], len(accuracy), names, io, s, generator)
-        threshold = torch.special.ndtri(accuracy.double())
-        rest = condition.named["accuracy"].prompt
+    for apart in condition.apart:
+        weight = _weights(condition, apart)
+        rest = NAMED["accuracy"].prompt
+        known, noise = _variable(NAMED["accuracy"], len(accuracy), names, prompts, generator)
         right = (threshold + known[:, io, s].T + noise.T > 0).double()
         right_given = _over_pairs(torch.special.ndtr((threshold[:, None, None] + known) / rest**0.5))
-        known, noise = _variable(condition.named["weight"], len(accuracy), names, io, s, generator)
-        rest = condition.named["weight"].prompt
+        rest = NAMED["weight"].prompt
+        known, noise = _variable(NAMED["weight"], len(accuracy), names, prompts, generator)
         weights = weight * torch.exp(spread * (known[:, io, s].T + noise.T) - spread**2 / 2)
-        wide = spread[:, None, None]
         weight_given = _over_pairs(weight[:, None, None] * torch.exp(wide * known - wide**2 * (1 - rest) / 2))
         drawn.append(_table(right, weights))
         true.append(_table(right_given[None], weight_given[None]))
@@ -148,18 +155,23 @@ _KEYS: tuple[Key, ...] = (NO_EDIT, SKYLINE, *((method, k) for method in (A, B) f
 _NULL_KEYS: tuple[Key, ...] = tuple((method, k) for method in (A, B) for k in SCORED_BUDGETS)
 
 
-def _marginals(condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
-    """Accuracy, mean weight and spread of every edit, and of the nulls' after them: one random dictionary a seed."""
-    dictionaries, random = (*condition.a, *condition.b), condition.null * NULL_SEEDS
-    accuracy = torch.tensor((condition.no_edit, condition.skyline, *dictionaries, *random), dtype=torch.float64)
-    weights = (0.0, _SKYLINE_WEIGHT, *condition.weight * (2 + NULL_SEEDS))
+def _marginals(condition: Condition) -> tuple[Tensor, Tensor]:
+    """Accuracy and spread of every edit, and of the nulls' after them: one random dictionary a seed."""
+    accuracies = (condition.no_edit, condition.skyline, *condition.a, *condition.b, *condition.null * NULL_SEEDS)
+    accuracy = torch.tensor(accuracies, dtype=torch.float64)
     spread = torch.full_like(accuracy, condition.spread)
-    spread[1] = condition.spread / 4
-    return accuracy, torch.tensor(weights, dtype=torch.float64), spread
+    spread[_KEYS.index(SKYLINE)] = condition.spread / 4
+    return accuracy, spread
+
+
+def _weights(condition: Condition, apart: float) -> Float[Tensor, " edit"]:
+    """Mean weights of the same edits, in one cell."""
+    own = [weight + apart for weight in condition.weight] * (2 + NULL_SEEDS)
+    return torch.tensor([0.0, _SKYLINE_WEIGHT, *own], dtype=torch.float64)
 
 
 def _variable(
-    shares: Shares, edits: int, names: int, io: Tensor, s: Tensor, generator: torch.Generator
+    shares: Shares, edits: int, names: int, prompts: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "edit name name"], Float[Tensor, "edit prompt"]]:
     """Standard normal variables of all edits: what the names decide, and what the prompt adds."""
 
@@ -171,7 +183,7 @@ def _variable(
     pair = pair.triu() + pair.triu(1).transpose(-1, -2)  # a pair is one pair in either order
     named = shares.io**0.5 * half_shared(names)[:, :, None] + shares.s**0.5 * half_shared(names)[:, None, :]
     known = named + shares.pair**0.5 * pair
-    return known.double(), shares.prompt**0.5 * half_shared(len(io)).double()
+    return known.double(), shares.prompt**0.5 * half_shared(prompts).double()
 
 
 def _over_pairs(given: Float[Tensor, "edit name name"]) -> Float[Tensor, " edit"]:
