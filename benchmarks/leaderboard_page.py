@@ -26,9 +26,9 @@ from ioi_bench.evaluation.card import Card, Figure, HeadlineScore
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.leaderboard.records import Submission
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, entry_folder
-from ioi_bench.uncertainty.draws import draw_score
 from ioi_bench.pages.shown import of_card
 from ioi_bench.pages.site import Site
+from ioi_bench.uncertainty.draws import draw_score
 
 SUBMISSIONS, TABLES, PROMPTS_EACH = 2000, 40, 1000
 SECONDS, MILLISECONDS = 60.0, 200.0

@@ -25,12 +25,12 @@ from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, find_entries, read_entry
 from ioi_bench.pages.chart import vega_script
-from ioi_bench.uncertainty.draws import read_draws
 from ioi_bench.pages.lines import compared_record
 from ioi_bench.pages.render import licences, linked, render, script_json, static
 from ioi_bench.pages.rows import Row, row_of
 from ioi_bench.pages.shown import of_entry
 from ioi_bench.pages.tables import Table, tables_of
+from ioi_bench.uncertainty.draws import read_draws
 
 __all__ = ["Built", "Site", "Stamp"]
 

@@ -34,7 +34,7 @@ def comparison_chart(found: Comparison) -> alt.VConcatChart:
 
 
 def write_comparison(found: Comparison, folder: Path) -> list[Path]:
-    """Write ``comparison.png`` (two pixels a point), ``.svg`` and a self-contained ``.html``, and the data as ``.json``.
+    """Write ``comparison.png`` (two pixels a point), ``.svg``, ``.html`` (self-contained), and the data as ``.json``.
 
     Raises:
         StorageError: the folder cannot be written.

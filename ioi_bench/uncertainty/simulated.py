@@ -76,8 +76,8 @@ class Condition:
     spread: float = 0.8
 
 
-_CLIP = {"weight": (0.45, _SKYLINE_WEIGHT, 0.75), "apart": (0.0,) * 5}
-_LIGHT = {"weight": (0.4, 0.4, 0.4), "apart": (0.0,) * 5}
+_ALIKE = (0.0,) * 5
+_LIGHT: Three = (0.4, 0.4, 0.4)
 
 CONDITIONS: Mapping[str, Condition] = {
     one.name: one
@@ -86,9 +86,31 @@ CONDITIONS: Mapping[str, Condition] = {
         Condition("high", (0.8, 0.9, 0.94), (0.77, 0.89, 0.95)),
         Condition("near one", (0.96, 0.99, 0.995), (0.97, 0.985, 0.996)),
         Condition("low", (0.03, 0.1, 0.2), (0.04, 0.09, 0.22)),
-        Condition("at the clip", (0.8, 0.9, 0.94), (0.77, 0.89, 0.95), bend="w = w_sky, where x is clipped", **_CLIP),
-        Condition("equal budgets", (0.6,) * 3, (0.6,) * 3, bend="v_1 = v_2 = v_4, under the max", **_LIGHT),
-        Condition("no gain", (0.02,) * 3, (0.02,) * 3, null=(0.02,) * 3, bend="v = 0, where S is clipped", **_LIGHT),
+        Condition(
+            "at the clip",
+            (0.8, 0.9, 0.94),
+            (0.77, 0.89, 0.95),
+            weight=(0.45, _SKYLINE_WEIGHT, 0.75),
+            apart=_ALIKE,
+            bend="w_2 = w_sky, where x is clipped",
+        ),
+        Condition(
+            "equal budgets",
+            (0.6, 0.6, 0.6),
+            (0.6, 0.6, 0.6),
+            weight=_LIGHT,
+            apart=_ALIKE,
+            bend="v_1 = v_2 = v_4, under the maximum",
+        ),
+        Condition(
+            "no gain",
+            (0.02, 0.02, 0.02),
+            (0.02, 0.02, 0.02),
+            null=(0.02, 0.02, 0.02),
+            weight=_LIGHT,
+            apart=_ALIKE,
+            bend="v = 0, where S is clipped",
+        ),
         Condition("as random", (0.3, 0.4, 0.5), (0.3, 0.4, 0.5), null=(0.3, 0.4, 0.5), bend="S = S_null"),
     )
 }

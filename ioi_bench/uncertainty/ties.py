@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 
+from ioi_bench.evaluation.bootstrap import interval
 from ioi_bench.evaluation.card import Figure
 from ioi_bench.uncertainty.draws import ScoreDraws
 
 __all__ = ["Difference", "Place", "Scored", "difference", "paired", "ranked"]
-
-_LOW, _HIGH = 0.025, 0.975
 
 
 class Scored(Protocol):
@@ -103,12 +103,9 @@ def difference(
 
 
 def paired(draws: np.ndarray) -> Difference:
-    """From the differences of draws over the same prompts; row 0 is the sample's.
-
-    The percentiles of the draws: what bends a score bends both, so that they need no correction (docs/uncertainty.md).
-    """
-    low, high = np.nanquantile(draws[1:], [_LOW, _HIGH])
-    return Difference(float(draws[0]), float(low), float(high), paired=True)
+    """From the differences of draws over the same prompts; row 0 is the sample's. The interval is a figure's."""
+    found = interval(torch.from_numpy(draws))
+    return Difference(found.value, found.low, found.high, paired=True)
 
 
 def _number(value: float | None, instead: float | None = None) -> float:

@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 
 from ioi_bench.evaluation.card import Card
 from ioi_bench.pages import Site, write_report
-from ioi_bench.uncertainty.draws import read_draws
 from ioi_bench.pages.rows import row_of
 from ioi_bench.pages.shown import of_card
+from ioi_bench.uncertainty.draws import read_draws
 from ioi_bench.uncertainty.ties import difference
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ioi_bench.evaluation.card import Figure
-from ioi_bench.uncertainty.draws import ScoreDraws
 from ioi_bench.pages.rows import Row
+from ioi_bench.uncertainty.draws import ScoreDraws
 from ioi_bench.uncertainty.ties import difference, ranked
 
 
