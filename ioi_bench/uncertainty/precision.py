@@ -15,6 +15,7 @@ PILOT = 500
 """Prompts that are judged first, to see how much the score varies with them."""
 
 _LEAST, _STEP = 100, 50
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def plan(pilot: Card, asked: float, available: int) -> Plan:
     """
     check_precision(asked)
     seen, n = half_width(pilot), pilot.made.n_prompts
-    wanted = max(_LEAST, _STEP * math.ceil(n * (seen / asked) ** 2 / _STEP))
+    steps = n * (seen / asked) ** 2 / _STEP
+    wanted = max(_LEAST, _STEP * math.ceil(steps * (1 - _ROUNDING)))
     prompts = min(wanted, available)
     return Plan(asked, n, seen, wanted, prompts, seen * math.sqrt(n / prompts))
