@@ -209,6 +209,11 @@ def _check_comparable(a: Compared, b: Compared) -> None:
     for what in ("spec", "model", "circuit"):
         if getattr(one.made, f"{what}_sha256") != getattr(other.made, f"{what}_sha256"):
             raise InputError(f"{where} are of {one.track!r}, but with another {what} (by its hash): evaluate one again")
+    if one.made.scoring != other.made.scoring:
+        raise InputError(
+            f"{where} were scored by versions {one.made.scoring} and {other.made.scoring} of the method, which weigh "
+            "edits differently: evaluate the older one again"
+        )
     if a.drawn["pair"].cells != b.drawn["pair"].cells:
         raise InputError(f"{where} do not rank the same cells: evaluate both with the same circuit and cells")
     budgets = [tuple(k for k in card.made.budgets if k in SCORED_BUDGETS) for card in (one, other)]

@@ -92,6 +92,7 @@ def _no_score(card):
         pytest.param(
             lambda card: card["made"].update(budgets=[1, 2]), "does not have each row|scored at|gives the", id="rows"
         ),
+        pytest.param(lambda card: card["made"].update(scoring="ioi-v1"), "scored by versions", id="scoring"),
         pytest.param(_no_score, "has no IOI score: evaluate", id="no score"),
         pytest.param(
             lambda card: card["headline"]["exchange"]["score"].update(value=0.9), "gives the score", id="forged"
