@@ -72,13 +72,13 @@ def commit(
         beacon_rule=beacon_rule,
         reveal_by=reveal_by,
     )
-    seed_file = seed_file or _kept(name)
+    folder, seed_file = _folder(leaderboard, name), seed_file or _kept(name)
     made = commit_season(plan, leaderboard, seed_file)
     if json:
         print_json(made.model_dump(mode="json"))
     else:
         typer.echo(made.commitment)
-    say(f"wrote {_folder(leaderboard, name)}/commitment.json: publish it")
+    say(f"wrote {folder}/commitment.json: publish it")
     say(f"the seed is in {seed_file}: keep a copy of it in a safe place; without it the season cannot be revealed")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 
 import pytest
-from page_examples import HOSTILE, Page, changed, submit, verify
+from page_examples import HOSTILE, SEASON_SHIFT, Page, changed, submit, verify
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
@@ -123,6 +124,17 @@ def test_a_suite_page_says_what_was_verified_and_how_to_repeat_it(site):
     assert "not ranked" in page.text
     refuted = Page(next((site / "suites").glob("bad-lab__too-good-*.html")))
     assert "did not hold" in refuted.text
+
+
+def test_a_score_on_secret_prompts_stands_beside_the_public_one_with_the_gap(site, cards):
+    public = Card.read(cards["topk"]).headline["exchange"].score
+    # Two independent intervals, each moved to the other's value: half-widths add in quadrature.
+    down = math.hypot(public.value - public.low, public.high - public.value)
+    text = " ".join(Page(next((site / "suites").glob("other-lab__topk-b-*.html"))).text.split())
+    gap = f"{-SEASON_SHIFT:.3f} [{-SEASON_SHIFT - down:.3f}, {-SEASON_SHIFT + down:.3f}]"
+    assert f"some-season {public.value + SEASON_SHIFT:.3f}" in text
+    assert f"{gap} 120 2026-01-03 sealed after the commitment" in text
+    assert "Private seasons" not in Page(next((site / "suites").glob("some-lab__topk-a-*.html"))).text
 
 
 def test_lines_hold_the_cards_figures(cards):

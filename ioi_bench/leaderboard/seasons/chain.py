@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ioi_bench.errors import InputError
-from ioi_bench.leaderboard.results import CARD, PROMPTS
 from ioi_bench.leaderboard.seasons.folder import (
+    CARD,
     COMMITMENT,
     DRAW,
     ENTRIES,
     LOG,
+    PROMPTS,
     Season,
     file_sha256,
     read_season,
@@ -83,8 +84,8 @@ def reused_seed(season: Season, seed: bytes | None = None) -> str | None:
             other = read_season(folder)
         except InputError:  # it fails its own verification
             continue
-        if other.reveal is None:
-            continue
+        if other.reveal is None or (season.reveal is not None and other.terms.date > season.reveal.date):
+            continue  # one that began after this one's seed was public is at fault itself
         known = bytes.fromhex(other.reveal.seed)
         if known == seed or commitment_of(season.terms, known) == season.commitment.commitment:
             return other.terms.season

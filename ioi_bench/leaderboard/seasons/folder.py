@@ -15,10 +15,12 @@ from ioi_bench.task import Split, task_spec
 from ioi_bench.task.season import SEASON, season_split
 
 __all__ = [
+    "CARD",
     "COMMITMENT",
     "DRAW",
     "ENTRIES",
     "LOG",
+    "PROMPTS",
     "REVEAL",
     "SEASONS",
     "Season",
@@ -32,6 +34,7 @@ __all__ = [
 
 SEASONS, ENTRIES = "seasons", "entries"
 COMMITMENT, DRAW, LOG, REVEAL = "commitment.json", "draw.json", "log.jsonl", "reveal.json"
+CARD, PROMPTS = "card.json", "prompts.parquet"
 
 
 @dataclass(frozen=True)

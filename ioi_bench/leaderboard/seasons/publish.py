@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
-from ioi_bench.leaderboard.results import PROMPTS
 from ioi_bench.leaderboard.seasons.chain import chain_faults, entry_faults, reused_seed
 from ioi_bench.leaderboard.seasons.commit import today
-from ioi_bench.leaderboard.seasons.folder import REVEAL, Season, file_sha256, read_season
+from ioi_bench.leaderboard.seasons.folder import PROMPTS, REVEAL, Season, file_sha256, read_season
 from ioi_bench.leaderboard.seasons.judging import draw_prompts, withheld_file
 from ioi_bench.leaderboard.seasons.opening import read_seed
 from ioi_bench.leaderboard.seasons.records import Reveal

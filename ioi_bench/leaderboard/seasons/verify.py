@@ -16,7 +16,6 @@ from ioi_bench.leaderboard.compare import compare_cards, compare_prompts
 from ioi_bench.leaderboard.needs import Needs
 from ioi_bench.leaderboard.records import Check
 from ioi_bench.leaderboard.repeat import compare_made
-from ioi_bench.leaderboard.results import CARD, PROMPTS
 from ioi_bench.leaderboard.seasons.chain import (
     chain_faults,
     entry_faults,
@@ -24,8 +23,8 @@ from ioi_bench.leaderboard.seasons.chain import (
     reused_seed,
     since_faults,
 )
-from ioi_bench.leaderboard.seasons.commit import today
-from ioi_bench.leaderboard.seasons.folder import Season, prompts_of, read_season, sha256_of
+from ioi_bench.leaderboard.seasons.commit import today, version
+from ioi_bench.leaderboard.seasons.folder import CARD, PROMPTS, Season, prompts_of, read_season, sha256_of
 from ioi_bench.leaderboard.seasons.judging import Bench, require_as_committed, season_model
 from ioi_bench.leaderboard.seasons.opening import commitment_of
 from ioi_bench.leaderboard.weights import loader_plugins, open_weights
@@ -133,7 +132,8 @@ class SeasonVerifier:
         last = checks[-1]
         name = f"figures: {_name(entry)}"
         if not last.passed:
-            return last.model_copy(update={"name": name, "detail": f"{last.name}: {last.detail}"})
+            other = "" if version() == terms.ioi_bench else f" (by {version()}; the season is of {terms.ioi_bench})"
+            return last.model_copy(update={"name": name, "detail": f"{last.name}{other}: {last.detail}"})
         found = next(check for check in checks if check.name == "figures")
         return found.model_copy(update={"name": name})
 
@@ -243,7 +243,7 @@ def _prompts(season: Season, draw: Draw, seed: bytes) -> Check:
     """What is drawn here is what was committed to, and what was judged."""
     terms, faults = season.terms, []
     try:
-        require_as_committed(terms)
+        require_as_committed(terms, judging=False)
     except InputError as error:
         return _check("prompts", [str(error)], "")
     if (found := prompts_of(terms, seed, None).sha256) != terms.prompts_sha256:
