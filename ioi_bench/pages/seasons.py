@@ -55,4 +55,4 @@ def season_lines(shown: Shown) -> Iterator[SeasonLine]:
 
 def _track(card: Card) -> tuple[str, ...]:
     made = card.made
-    return card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256
+    return card.track, made.scoring, made.spec_sha256, made.model_sha256, made.circuit_sha256

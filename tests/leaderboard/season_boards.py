@@ -30,6 +30,7 @@ def some_terms(**said):
         "train_prompts": None,
         "methods": ("exchange",),
         "budgets": (1, 2, 4),
+        "scoring": "ioi-v1",
         "generator": "g",
         "prompts_sha256": HASH,
         "beacon_rule": None,

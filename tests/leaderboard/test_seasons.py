@@ -440,6 +440,7 @@ def test_rows_and_card_that_bear_each_other_out(revealed):
         ("model_sha256", "1" * 64, "model"),
         ("circuit_sha256", "1" * 64, "circuit"),
         ("versions", {"ioi-bench": "9.0"}, "version of ioi-bench"),
+        ("scoring", "ioi-v1", "scoring"),
         ("split", "test", "split"),
         ("n_prompts", 30, "number of prompts"),
         ("n_train_prompts", 200, "train prompts"),

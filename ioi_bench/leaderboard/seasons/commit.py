@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ioi_bench.dictionaries.folder import write_folder
 from ioi_bench.editing import EDITS
 from ioi_bench.errors import InputError, UnknownNameError
-from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, SCORING
 from ioi_bench.leaderboard.checks import track_circuit
 from ioi_bench.leaderboard.needs import MIN_PROMPTS, usable
 from ioi_bench.leaderboard.results import find_entries, read_entry
@@ -111,6 +111,7 @@ def _terms(plan: Plan, leaderboard: Path, seed: bytes) -> Terms:
             model=model.name,
             model_sha256=model.sha256,
             circuit_sha256=circuit.sha256,
+            scoring=SCORING,
             generator=GENERATOR,
             prompts_sha256=season_split(spec, f"{SEASON}{plan.season}", key, plan.prompts).sha256,
             known=tuple(_known(leaderboard, plan.track)),

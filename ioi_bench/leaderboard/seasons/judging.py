@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import AccessError, InputError, IoiBenchError, PluginError
 from ioi_bench.evaluation.card import Card, Made
+from ioi_bench.evaluation.score import SCORING
 from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import track_circuit
@@ -78,6 +79,7 @@ def require_as_committed(terms: Terms, *, judging: bool = True) -> None:
     circuit, spec = track_circuit(terms.track), task_spec(terms.spec)
     here = {
         "ioi-bench": (terms.ioi_bench, version()),
+        "scoring": (terms.scoring, SCORING),
         "generator": (terms.generator, GENERATOR),
         "task spec": (terms.spec_sha256, spec.sha256),
         "circuit": (terms.circuit_sha256, circuit.sha256),

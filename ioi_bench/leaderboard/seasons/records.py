@@ -66,6 +66,7 @@ class Terms(_Record):
         prompts: how many are drawn.
         train_prompts: how many F1 rankings, means and the skyline come from; None for all.
         methods, budgets: of the edits.
+        scoring: the version of the method by which scores are made.
         generator: the version of how prompts are drawn (`ioi_bench.task.season`).
         prompts_sha256: of the prompts that this version draws from the seed without a beacon.
         beacon_rule: where the beacon will be found that is mixed into the draw, in words; None where there is none.
@@ -86,6 +87,7 @@ class Terms(_Record):
     train_prompts: int | None = Field(ge=1)
     methods: tuple[str, ...] = Field(min_length=1)
     budgets: tuple[int, ...] = Field(min_length=1)
+    scoring: str
     generator: str
     prompts_sha256: Sha256
     beacon_rule: Said | None

@@ -226,6 +226,7 @@ def _setting_faults(season: Season) -> Iterator[str]:
             "task spec": (terms.spec_sha256, made.spec_sha256),
             "model": (terms.model_sha256, made.model_sha256),
             "circuit": (terms.circuit_sha256, made.circuit_sha256),
+            "scoring": (terms.scoring, made.scoring),
             "version of ioi-bench": (terms.ioi_bench, made.versions.get("ioi-bench")),
             "split": (season.split_name, made.split),
             "number of prompts": (terms.prompts, made.n_prompts),
