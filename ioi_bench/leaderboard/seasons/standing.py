@@ -76,7 +76,8 @@ def season_results(leaderboard: Path, key: str, submission_sha256: str) -> tuple
 def season_files(leaderboard: Path, key: str) -> Iterator[Path]:
     """The files that `season_results` may look at: when one changes, the results may."""
     for folder in season_folders(leaderboard):
-        yield from (folder / ENTRIES / key / CARD, folder / LOG, folder / REVEAL)
+        card = folder / ENTRIES / key / CARD
+        yield from (card, folder / LOG, folder / REVEAL) if card.exists() else (card,)
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int], ...]:
