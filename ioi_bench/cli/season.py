@@ -95,7 +95,7 @@ def evaluate(
     ] = None,
     seed_file: SeedFile = None,
     beacon: Annotated[
-        str | None, typer.Option("--beacon", help="The public value that the commitment's rule has led to.")
+        str | None, typer.Option("--beacon", help="The public value that the commitment's rule has led to, in hex.")
     ] = None,
     hub_only: Annotated[bool, typer.Option("--hub-only", help="Refuse weights on this machine.")] = False,
     json: options.Json = False,

@@ -17,16 +17,19 @@ from typer.testing import CliRunner
 
 from ioi_bench.cli.app import app
 from ioi_bench.dictionaries.suite import load_suite, save_suite
+from ioi_bench.errors import HubUnavailableError, InputError
 from ioi_bench.evaluation.card import Card
+from ioi_bench.evaluation.data import split_of
 from ioi_bench.leaderboard.changes import changes, listing
 from ioi_bench.leaderboard.results import read_entry
 from ioi_bench.leaderboard.seasons import revealed_split
 from ioi_bench.leaderboard.seasons.opening import commitment_of
 from ioi_bench.leaderboard.seasons.records import Terms
-from ioi_bench.task import IOI_V1_MINI
+from ioi_bench.lm.circuit import load_circuit
+from ioi_bench.task import IOI_V1, IOI_V1_MINI
 
 NAME, PROMPTS = "2027-spring", 40
-RULE, BEACON = "the first drand round after 2027-05-01T00:00Z", "a3f1 §"
+RULE, BEACON = "the first drand round after 2027-05-01T00:00Z", "a3f1" * 16
 FEW = ("--prompts", PROMPTS, "--train-prompts", 300, "--methods", "exchange")
 CHECKS = ["chain", "results", "suites", "seed of its own", "beacon", "settings", "reveal"]
 FIGURES = ["figures: lab/relu", "figures: lab/topk"]
@@ -190,6 +193,13 @@ def test_prompts_of_a_sealed_season_cannot_be_had(states, tmp_path):
     assert (done.exit_code, "not revealed yet" in done.stderr) == (2, True)
 
 
+def test_a_split_without_a_season_or_of_another_task_is_refused():
+    done = CliRunner().invoke(app, ["evaluate", "nowhere", "--split", "season:"], catch_exceptions=False)
+    assert (done.exit_code, "names no season" in done.stderr) == (2, True)
+    with pytest.raises(InputError, match="is of the task 'ioi-v1'; 'ioi-mini' has 'ioi-v1-mini'"):
+        split_of(load_circuit("ioi-mini"), IOI_V1.split("test"))
+
+
 def test_suites_are_judged_once(sealed, no_evaluation):
     before = listing(sealed.root)
     assert "nothing to judge" in sealed("evaluate").stderr
@@ -264,13 +274,17 @@ def test_a_plan_that_makes_no_sense_is_refused(committed, words, says):
 def test_a_beacon_is_given_where_it_was_announced_and_never_changed(committed, sealed, no_evaluation):
     assert RULE in committed("evaluate", code=2).stderr
     assert not committed.at("draw.json").exists()
-    assert "for good" in sealed("evaluate", "--beacon", "another", code=2).stderr
+    for text in ("a3f1", "0x" + BEACON, "round 7"):
+        assert "hexadecimal digits" in committed("evaluate", "--beacon", text, code=2).stderr
+    assert not committed.at("draw.json").exists()
+    assert "for good" in sealed("evaluate", "--beacon", "7" * 64, code=2).stderr
+    sealed("evaluate", "--beacon", f" {BEACON.upper()} ")
 
 
 def test_a_beacon_that_was_not_announced_is_refused(committed, no_evaluation):
     committed.seed = committed.root / "another.json"
     committed("commit", *FEW, name="plain")
-    assert "announces no beacon" in committed("evaluate", "--beacon", "7", name="plain", code=2).stderr
+    assert "announces no beacon" in committed("evaluate", "--beacon", BEACON, name="plain", code=2).stderr
 
 
 @pytest.mark.parametrize("command", ["evaluate", "reveal"])
@@ -344,6 +358,30 @@ def test_a_suite_that_cannot_be_judged_is_in_the_log_with_the_reason(committed, 
     assert not committed.verify().failed
 
 
+def test_what_is_out_of_reach_now_is_not_in_the_log(committed, monkeypatch):
+    def unreachable(*_):
+        raise HubUnavailableError("no answer")
+
+    monkeypatch.setattr("ioi_bench.leaderboard.seasons.judging.open_weights", unreachable)
+    told = committed("evaluate", "lab/topk", "--beacon", BEACON, code=1)
+    assert "no answer" in told.stderr
+    assert not committed.at("log.jsonl").exists()
+    assert not committed.verify().failed
+
+
+def test_suites_are_asked_for_by_name_or_folder(committed, monkeypatch, no_evaluation):
+    judged = []
+    monkeypatch.setattr(
+        "ioi_bench.leaderboard.seasons.judging.Judge._evaluated",
+        lambda self, entry, bench, out: judged.append(entry.submission.name) or "for a test",
+    )
+    assert "'lab/none' is no submission" in committed("evaluate", "lab/none", "--beacon", BEACON, code=2).stderr
+    committed("evaluate", "lab/topk", "--beacon", BEACON)
+    folder = next(committed.folder.glob("results/ioi-mini/lab__relu/*"))
+    assert "not judged: for a test" in committed("evaluate", folder).stdout
+    assert judged == ["lab/topk", "lab/relu"]
+
+
 # What tampering shows. Whoever tampers here can write everything that is published, and makes the chain anew.
 
 
@@ -365,7 +403,7 @@ def test_another_commitment_over_the_same_terms(revealed):
     assert list(revealed.verify().failed) == ["chain", "seed"]
 
 
-@pytest.mark.parametrize("value", [{"prompts_sha256": "1" * 64}, {"beacon": "another"}])
+@pytest.mark.parametrize("value", [{"prompts_sha256": "1" * 64}, {"beacon": "7" * 64}])
 def test_altered_prompts_or_beacon(revealed, value):
     change(revealed.at("draw.json"), **value)
     assert list(revealed.verify().failed) == ["chain", "prompts"]

@@ -6,6 +6,7 @@ prompts, and are kept beside the seed until the reveal. A line of the log is wri
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -96,10 +97,11 @@ def draw_prompts(season: Season, seed: bytes, beacon: str | None) -> Split:
     """The prompts that are judged; the first time, ``draw.json`` is written.
 
     Raises:
-        InputError: the beacon is missing, not announced, or another one than was drawn with; or other prompts come out
-            than were committed to or drawn.
+        InputError: the beacon is missing, not announced, no hexadecimal number, or another one than was drawn with; or
+            other prompts come out than were committed to or drawn.
     """
     terms, drawn = season.terms, season.draw
+    beacon = None if beacon is None else beacon.strip().lower()
     require_as_committed(terms)
     if (found := prompts_of(terms, seed, None).sha256) != terms.prompts_sha256:
         raise InputError(
@@ -135,6 +137,11 @@ def _check_beacon(terms: Terms, beacon: str | None) -> None:
         )
     if terms.beacon_rule is not None and beacon is None:
         raise InputError(f"the commitment announces a beacon, give it with --beacon: {terms.beacon_rule}")
+    if beacon is not None and re.fullmatch("[0-9a-f]{32,512}", beacon) is None:
+        raise InputError(
+            f"the beacon is {beacon[:40]!r}, expected the value alone, 32 to 512 hexadecimal digits: what can be "
+            "written in several ways could be chosen"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from ioi_bench.leaderboard.records import Said
 from ioi_bench.task.season import MAX_PROMPTS
 
-__all__ = ["SEASON_NAME", "Commitment", "Draw", "LogLine", "Reveal", "SeedFile", "Terms", "is_season_name"]
+__all__ = ["SEASON_NAME", "Beacon", "Commitment", "Draw", "LogLine", "Reveal", "SeedFile", "Terms", "is_season_name"]
 
 SEASON_NAME = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 """One spelling: small letters, digits and hyphens."""
 
 Name = Annotated[str, Field(pattern=SEASON_NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Beacon = Annotated[str, Field(pattern=r"^[0-9a-f]{32,512}$")]
+"""Small hexadecimal digits alone: a text could be written in many ways, and one of them be chosen."""
+
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
@@ -121,7 +124,7 @@ class Draw(_Record):
     schema_version: Literal[1] = 1
     season: Name
     commitment_file: Sha256
-    beacon: Said | None
+    beacon: Beacon | None
     prompts_sha256: Sha256
     date: Date
 

@@ -77,7 +77,8 @@ def season_files(leaderboard: Path, key: str) -> Iterator[Path]:
     """The files that `season_results` may look at: when one changes, the results may."""
     for folder in season_folders(leaderboard):
         card = folder / ENTRIES / key / CARD
-        yield from (card, folder / LOG, folder / REVEAL) if card.exists() else (card,)
+        if card.exists():
+            yield from (card, folder / LOG, folder / REVEAL)
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int], ...]:
