@@ -137,7 +137,9 @@ def evaluate(
 
 
 @app.command()
-def reveal(name: Name, leaderboard: Leaderboard = _LEADERBOARD, seed_file: SeedFile = None) -> None:
+def reveal(
+    name: Name, leaderboard: Leaderboard = _LEADERBOARD, seed_file: SeedFile = None, json: options.Json = False
+) -> None:
     """Publish the seed and the results per prompt; the season ends with it.
 
     \b
@@ -148,6 +150,8 @@ def reveal(name: Name, leaderboard: Leaderboard = _LEADERBOARD, seed_file: SeedF
 
     folder = _folder(leaderboard, name)
     revealed = reveal_season(folder, seed_file or _kept(name))
+    if json:
+        print_json(revealed.model_dump(mode="json"))
     say(f"wrote {folder}/reveal.json and the results per prompt of {revealed.lines} suites: publish them")
     say(f"anybody can check: ioi-bench season verify {name}")
 
