@@ -14,6 +14,7 @@ from ioi_bench.cli import options
 from ioi_bench.cli.console import Report, cache_folder, out, progress, say
 from ioi_bench.cli.reference import hint_for
 from ioi_bench.cli.releases import AllKnown, Layer, ReleaseName, Width, chosen, run_each
+from ioi_bench.cli.season import split_named
 from ioi_bench.errors import InputError, SuiteError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ioi_bench.evaluation.card import Card
     from ioi_bench.plugins.records import LoadOptions
     from ioi_bench.releases import Chosen
+    from ioi_bench.task import Split
 
 __all__ = ["evaluate"]
 
@@ -50,7 +52,9 @@ def evaluate(
         list[str] | None, typer.Option("--report", help="A report beside card.json, such as markdown; may be repeated.")
     ] = None,
     plugin: options.Plugin = None,
-    split: Annotated[str, typer.Option("--split", help="validation or test; choose on validation.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="validation, test, drawn:KEY or season:NAME; choose on validation.")
+    ] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
     methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
     cells: Annotated[
@@ -105,6 +109,7 @@ def evaluate(
 
     if precision is not None:
         _check_precision(precision, prompts, options.words(methods))
+    judged = split_named(split)
     plugins = options.load_plugins(plugin)
     given = options.load_options(hook=hook, arch=arch, model=model, scale=scale, settings=settings)
 
@@ -126,7 +131,7 @@ def evaluate(
                 loaded,
                 options=own,
                 model=model or own.model,
-                split=split,
+                split=judged,
                 train_prompts=train_prompts,
                 cells=None if cells is None else options.words(cells),
                 plugins=plugins,
@@ -141,7 +146,7 @@ def evaluate(
             )
             every_budget = options.numbers("--budgets", budgets)
             card = judge(
-                prompts=prompts if precision is None else _prompts_for(judge, precision, every_budget, split),
+                prompts=prompts if precision is None else _prompts_for(judge, precision, every_budget, judged),
                 budgets=every_budget,
                 methods=options.words(methods),
                 baselines=baseline or (),
@@ -181,7 +186,7 @@ def _check_precision(precision: float, prompts: int | None, methods: Sequence[st
         raise InputError(f"--precision is that of the score under {HEADLINE_METHOD}: name it among --methods")
 
 
-def _prompts_for(judge: Callable[..., Card], precision: float, budgets: Sequence[int], split: str) -> int:
+def _prompts_for(judge: Callable[..., Card], precision: float, budgets: Sequence[int], split: Split | str) -> int:
     """As many as a pilot on the split's first prompts says."""
     from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
     from ioi_bench.task import task_spec
@@ -190,8 +195,10 @@ def _prompts_for(judge: Callable[..., Card], precision: float, budgets: Sequence
     scored = tuple(budget for budget in budgets if budget in SCORED_BUDGETS)
     if not scored:
         raise InputError(f"--precision needs a scored budget among --budgets: some of {SCORED_BUDGETS}")
-    pilot = judge(prompts=PILOT, budgets=scored, methods=(HEADLINE_METHOD,))
-    found = plan(pilot, precision, len(task_spec(pilot.made.spec).split(split)))
+    first = PILOT if isinstance(split, str) else min(PILOT, len(split))
+    pilot = judge(prompts=first, budgets=scored, methods=(HEADLINE_METHOD,))
+    available = len(task_spec(pilot.made.spec).split(split) if isinstance(split, str) else split)
+    found = plan(pilot, precision, available)
     say(f"precision: {found}", style="" if found.enough else "yellow")
     return found.prompts
 
