@@ -27,7 +27,7 @@ from ioi_bench.evaluation.card import Card, CardCell
 from ioi_bench.evaluation.prompts_reading import opened, read_columns
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_value, edit_value, null_normalised
 
-__all__ = ["CellScores", "Cluster", "ScoreDraws", "draw_cells", "draw_score", "read_draws", "scored_cells"]
+__all__ = ["PROMPTS", "CellScores", "Cluster", "ScoreDraws", "draw_cells", "draw_score", "read_draws", "scored_cells"]
 
 PROMPTS = "prompts.parquet"
 Cluster = Literal["pair", "io", "s"]

@@ -21,7 +21,7 @@ from ioi_bench.evaluation.score import NULL_SEEDS, SCORED_BUDGETS
 from ioi_bench.evaluation.study import CellTable, Key
 from ioi_bench.evaluation.summary import NO_EDIT, SKYLINE
 
-__all__ = ["CONDITIONS", "Benchmark", "Condition", "simulate"]
+__all__ = ["CONDITIONS", "NAMED", "A", "B", "Benchmark", "Condition", "Shares", "simulate"]
 
 Three = tuple[float, float, float]
 
