@@ -37,6 +37,7 @@ from ioi_bench.studies.post.verdicts import (
     at_least_on_every_seed,
     at_most,
 )
+from ioi_bench.task import TaskSpec
 from ioi_bench.training import read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -448,10 +449,54 @@ def test_a_second_time_nothing_is_judged_again(made, monkeypatch):
     assert "7 have a card, 0 are to be judged" in result.stderr
 
 
+def files(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_an_estimate_takes_off_what_is_done(made):
+    folder, _ = made
+    before = files(folder / "run")
+    done = invoke("study", "post", folder / "run", "--estimate", *SMALL, "--json")
+    assert json.loads(done.stdout)["seconds"] == 0
+    assert "all are judged" in done.stderr
+    assert "7 suites: all have a card" in done.stderr
+    other = json.loads(
+        invoke("study", "post", folder / "run", "--estimate", *SMALL[2:], "--prompts", "21", "--json").stdout
+    )
+    assert (other["candidates"]["left"], other["left"]) == (0, 7)  # judged prompts are others, selection's are not
+    assert other["seconds"] == other["judging"] > 0
+    assert files(folder / "run") == before
+
+
+def test_a_run_that_is_only_planned_has_an_estimate_that_reads_nothing_of_test(made, tmp_path, monkeypatch):
+    folder, _ = made
+    split, asked = TaskSpec.split, set()
+
+    def watched(self, name):
+        asked.add(name)
+        return split(self, name)
+
+    monkeypatch.setattr(TaskSpec, "split", watched)
+    invoke("train", folder / "small.toml", "--out", tmp_path / "run", "--estimate")
+    result = invoke("study", "post", tmp_path / "run", "--estimate", *SMALL, "--json")
+    found = json.loads(result.stdout)
+    members = 2 * 3 * 14  # seeds × sparsities × sites
+    assert found["candidates"] | {"seconds": 0} == {"dictionaries": 3 * members, "left": 3 * members, "seconds": 0}
+    assert (found["suites"], found["left"]) == (7, 7)
+    assert found["seconds"] > found["judging"] > 0
+    assert asked == {"train", "validation"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "data.safetensors"}
+
+
 def test_other_prompts_have_cards_of_their_own(made, monkeypatch):
     folder, _ = made
     judged = []
-    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", lambda self, suite, methods: judged.append(suite))
+
+    def judge(self, suite, methods):
+        if self.split == "test":  # others are judged for the estimate of time
+            judged.append(suite)
+
+    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", judge)
     args = ["study", "post", folder / "run", "--out", folder / "other", *SMALL[2:], "--prompts", "21"]
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert "there is no card" in result.stderr  # nothing was judged, so that there is nothing to show
