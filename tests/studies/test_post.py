@@ -82,28 +82,36 @@ def planted(seeds=SEEDS, **changes):
     return pd.DataFrame(found)
 
 
-def rho(l0=0.9, ld=-0.5, worst=None, unreliable=()):
+def rho(l0=0.9, ld=-0.5, worst=None, unreliable=(), seeds=SEEDS):
     found = []
-    for attribute, sites in (("io", ("a", "b")), ("pos", ("c", "d"))):
+    for seed, (attribute, sites) in product(seeds, (("io", ("a", "b")), ("pos", ("c", "d")))):
         for i, site in enumerate(sites):
             for measure, value in (("l0", l0), ("ld_recovered", ld)):
                 own = worst if worst is not None and measure == "l0" and i == 0 else value
-                about = {"group": "relu + gated", "site": site, "attribute": attribute, "measure": measure}
+                about = {
+                    "seed": seed,
+                    "group": "relu + gated",
+                    "site": site,
+                    "attribute": attribute,
+                    "measure": measure,
+                }
                 about["reliable"] = measure == "l0" or site not in unreliable
                 found.append({**about, "value": own, "low": own - 0.1, "high": own + 0.1, "n_points": 9})
     return pd.DataFrame(found)
 
 
-def cosines(value=0.9):
-    row = {"label": "gated", "cross_section": "nm-out", "attribute": "io", "served": True}
-    return pd.DataFrame(
-        [
+def cosines(*values):
+    """Of gated, one value a seed."""
+    rows = []
+    for seed, value in enumerate(values or (0.9, 0.8)):
+        row = {"seed": seed, "label": "gated", "cross_section": "nm-out", "attribute": "io", "served": True}
+        rows += [
             {**row, "direction": "codes → features", "value": value},
             {**row, "direction": "features → codes", "value": 0.1},
             {**row, "direction": "codes → features", "value": 0.1, "served": False, "attribute": "s"},
             {**row, "direction": "codes → features", "value": 0.1, "label": "relu"},
         ]
-    )
+    return pd.DataFrame(rows)
 
 
 def verdicts(differences=None, correlations=None, cosine=None):
@@ -217,7 +225,45 @@ def test_correlations_decide_by_their_means_and_their_worst_site():
     undefined = rho().assign(value=float("nan"))
     found = verdicts(correlations=undefined)
     assert {found[name] for name in ("l0-io", "l0-pos", "ld-io", "ld-pos")} == {UNKNOWN}
-    assert verdicts(cosine=cosines(0.6))["cosine"] == FAILS
+    assert verdicts(cosine=cosines(0.6, 0.5))["cosine"] == FAILS
+
+
+@pytest.mark.parametrize("planted_seed", SEEDS)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("l0-io", {"l0": 0.4}),
+        ("l0-pos", {"worst": -0.1}),
+        ("ld-io", {"ld": 0.2}),
+        ("ld-pos", {"unreliable": ("c", "d")}),
+    ],
+)
+def test_where_seeds_disagree_on_a_rank_correlation_nothing_is_decided(planted_seed, name, change):
+    others = tuple(seed for seed in SEEDS if seed != planted_seed)
+    table = pd.concat([rho(seeds=others), rho(seeds=(planted_seed,), **change)])
+    found = find(planted(), table, cosines())[ORDER.index(name)]
+    assert found.verdict == UNKNOWN
+    assert f"seed {planted_seed} " in found.reason
+    assert found.reason.startswith("seeds disagree: ")
+
+
+def test_where_seeds_disagree_on_cosines_nothing_is_decided():
+    found = find(planted(), rho(), cosines(0.9, 0.6, 0.9))[ORDER.index("cosine")]
+    assert found.verdict == UNKNOWN
+    assert "seed 1 does not hold, not at io@nm-out" in found.reason
+    assert [(one.row, one.value) for one in found.evidence] == [("seed 0", 0.9), ("seed 1", 0.6), ("seed 2", 0.9)]
+
+
+def test_a_rank_correlation_is_shown_by_seed_and_by_site_with_its_range():
+    table = pd.concat([rho(l0=0.9, seeds=(0,)), rho(l0=0.7, worst=0.5, seeds=(1,))])
+    found = find(planted(), table, cosines())[ORDER.index("l0-io")]
+    shown = {one.row: (one.value, one.low, one.high) for one in found.evidence}
+    assert found.verdict == HOLDS
+    assert shown["seed 0, mean over 2 sites"] == (0.9, 0.9, 0.9)
+    assert shown["seed 1, mean over 2 sites"] == (pytest.approx(0.6), 0.5, 0.7)
+    assert shown["a, mean over 2 seeds"] == (pytest.approx(0.7), 0.5, 0.9)
+    one_seed = find(planted(), rho(seeds=(0,)), cosines())[ORDER.index("l0-io")]
+    assert one_seed.reason == "mean ρ .90, at worst .90 (one seed)"
 
 
 def test_rank_correlations_are_of_one_site_and_its_own_attribute():
@@ -226,14 +272,24 @@ def test_rank_correlations_are_of_one_site_and_its_own_attribute():
         [
             {"variant": variant, "sparsity": lam, "seed": seed, "site": site, "epoch": epoch, "method": method}
             | {"ld_reliable": site == "a"}
-            | {"attribute": attribute, "l0": i, "l2": -i, "ld_recovered": 1 - i, "distance": sign * i}
+            | {
+                "attribute": attribute,
+                "l0": i,
+                "l2": -i,
+                "ld_recovered": 1 - i,
+                "distance": sign * i,
+            }
             for variant, site, seed, method in product(("relu", "gated"), ("a", "b"), (0, 1), ("exchange", "aware"))
             for i, (lam, epoch) in enumerate(points)
             for attribute, sign in (("io", 1 if method == "exchange" and seed == 0 else -1), ("pos", -1))
         ]
     )
-    own = served_rows(table, {"a": "io", "b": "io"}, seed=0)
-    found = site_correlations(own)
+    both = site_correlations(served_rows(table, {"a": "io", "b": "io"}))
+    assert (both[(both["seed"] == 1) & (both["measure"] == "l0")]["value"] == -1).all()
+    assert set(mean_correlations(both)[["seed", "measure"]].itertuples(index=False, name=None)) == set(
+        product((0, 1), MEASURES)
+    )
+    found = both[both["seed"] == 0]
     assert set(found["group"]) == {"relu", "gated", "relu + gated", "all"}
     values = found.pivot_table(index=["group", "site"], columns="measure", values="value")
     assert (values["l0"] == 1).all()
