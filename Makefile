@@ -49,6 +49,7 @@ reference: $(STAMP) ## train, select and score the reference suites anew (hours 
 	$(BIN)/ioi-bench study post $(SWEEP) --out reference_saes
 	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
 	$(BIN)/python reference_saes/manifest.py --cards $(SWEEP)
+	$(BIN)/ioi-bench study half $(SWEEP) --out reference_saes/half.json
 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks

@@ -13,6 +13,7 @@ from ioi_bench.cli import options
 from ioi_bench.cli.ablation import ablation
 from ioi_bench.cli.console import cache_folder, duration, number, out, print_json, progress, say
 from ioi_bench.cli.convergence import convergence
+from ioi_bench.cli.half import half
 from ioi_bench.cli.select import candidates_line
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ _TARGET_NAMES = {"difference": "IO − S1", "both": "both keys", "io": "IO", "s1
 _STRONGEST, _PAIRS_SHOWN = 2, 5
 
 app = typer.Typer(
-    name="study", help="Studies beyond the card: attention, ablation, convergence, post.", no_args_is_help=True
+    name="study", help="Studies beyond the card: attention, ablation, convergence, half, post.", no_args_is_help=True
 )
 app.command()(ablation)
 app.command()(convergence)
+app.command()(half)
 
 
 @app.command()

@@ -20,11 +20,13 @@ from ioi_bench.evaluation.card import Card
 from ioi_bench.evaluation.data import Capture, silent, split_of
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.evaluation.inputs import gather
+from ioi_bench.evaluation.score import SCORED_METHODS
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
 from ioi_bench.studies.post.chosen import Chosen, chosen_suites
 from ioi_bench.studies.post.correlations import MEASURES, mean_correlations, served_rows, site_correlations
 from ioi_bench.studies.post.findings import find
+from ioi_bench.studies.post.half import BOUND, HalfStudy, moved
 from ioi_bench.studies.post.numbers import number
 from ioi_bench.studies.post.tables import nothing_kept
 from ioi_bench.studies.post.training_tables import choice_table, curve_table
@@ -592,6 +594,55 @@ def test_the_suites_are_those_that_select_writes(made, tmp_path):
     found = cards(folder)
     assert {name: found[name].made.suite_sha256 for name in selected} == selected
     assert all(found[name].made.methods == ("exchange", "aware", "universal") for name in selected)
+
+
+def test_half_precision_is_judged_beside_full_precision(made, tmp_path):
+    folder, _ = made
+    args = ["study", "half", folder / "run", *SMALL, "--seed", "1", "--json", "--out", tmp_path / "half.json"]
+    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert json.loads((tmp_path / "half.json").read_text()) == found
+    assert set(found["suites"]) == {"gated-s1", "topk-k3-s1"}
+    assert "2 have a card, 0 are to be judged" in result.stderr  # in half precision the study has judged them
+    assert result.exit_code == (0 if found["holds"] else 1)
+    invoke("select", folder / "run", "--out", tmp_path / "full", "--prompts", "12", "--train-prompts", "300")
+    settings = {"prompts": 20, "train_prompts": 300, "budgets": (1, 2, 4), "methods": SCORED_METHODS}
+    full = evaluate(tmp_path / "full" / "gated-s1", **settings)
+    half_card = next(
+        Card.read(path)
+        for path in (folder / "run" / "post").glob("gated-s1-*/card.json")
+        if Card.read(path).made.suite_sha256 == found["suites"]["gated-s1"]["sha256"]
+    )
+    assert full.made.suite_sha256 != half_card.made.suite_sha256
+    for method, difference in found["suites"]["gated-s1"]["scores"].items():
+        expected = full.headline[method].score.value - half_card.headline[method].score.value
+        assert difference == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_card_that_moves_is_seen(made):
+    folder, _ = made
+    card = Card.read(next((folder / "run" / "post").glob("gated-s0-*/card.json")))
+    same = moved("gated-s0", card, card)
+    assert (same.score, same.cell, same.accuracy) == (0, 0, 0)
+    assert HalfStudy("ioi-mini", "", 20, (same,)).holds
+    method, headline = next(iter(card.headline.items()))
+    score = headline.score.model_copy(update={"value": headline.score.value - BOUND})
+    other = card.model_copy(
+        update={"headline": {**card.headline, method: headline.model_copy(update={"score": score})}}
+    )
+    found = HalfStudy("ioi-mini", "", 20, (same, moved("gated-s1", card, other)))
+    assert found.suites[1].scores[method] == pytest.approx(BOUND)
+    assert not found.holds
+    gone = headline.model_copy(update={"score": score.model_copy(update={"value": None, "low": None, "high": None})})
+    lost = moved("gated-s1", card, card.model_copy(update={"headline": {**card.headline, method: gone}}))
+    assert not HalfStudy("ioi-mini", "", 20, (lost,)).holds
+    assert HalfStudy("ioi-mini", "", 20, (lost,)).to_json()["suites"]["gated-s1"]["largest_score"] is None
+
+
+def test_half_precision_of_a_seed_that_is_not_there(made):
+    result = CliRunner().invoke(app, ["study", "half", str(made[0] / "run"), "--seed", "7", *SMALL])
+    assert result.exit_code == 2
+    assert "no seed 7: it has [0, 1]" in result.stderr
 
 
 def test_the_recipe_for_gpt2_is_the_method():

@@ -120,9 +120,9 @@ class Bench:
 
 
 def chosen_to_suites(
-    run: FinishedRun[MemberT], table: pd.DataFrame, chosen: Sequence[Chosen], bench: Bench
+    run: FinishedRun[MemberT], table: pd.DataFrame, chosen: Sequence[Chosen], bench: Bench, *, half: bool = True
 ) -> tuple[dict[Chosen, Suite], dict[str, str]]:
-    """The suites, as `ioi-bench select --half` writes them; and of those that cannot be made, by name, why."""
+    """The suites, as `ioi-bench select` writes them (``half``: with --half); and of those that cannot be made, why."""
     choices = {last: select(table, last_epoch=last) for last in {one.last_epoch for one in chosen}}
     suites: dict[Chosen, Suite] = {}
     failed: dict[str, str] = {}
@@ -137,7 +137,7 @@ def chosen_to_suites(
                 model=bench.model,
                 circuit=bench.circuit,
                 sparsity=one.sparsity,
-                half=True,
+                half=half,
                 name=one.name,
             )
         except (InputError, DictionaryError) as error:
