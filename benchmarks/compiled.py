@@ -4,7 +4,8 @@ The same step (loss and gradients by hand, then Adam and unit rows) of one chunk
 compiled, in turn in one thread; the ratio is of the medians of processor time, which other work on the machine moves
 little. The products take two thirds of the time and stay what they are; the rest already works in place, in buffers
 that are touched again and again, where compiled code allocates new ones. There is no goal: a ratio above 1.2 would be a
-reason to think again (``bound``). Top-k is left out: its selection is NumPy's, at which the compiler stops. ``largest_difference`` of any weight after the steps, ``compile_seconds`` once.
+reason to think again (``bound``). Top-k is left out: its selection is NumPy's, at which the compiler stops.
+``largest_difference`` is that of any weight after the steps; ``compile_seconds`` are spent once.
 """
 
 from __future__ import annotations
