@@ -21,6 +21,7 @@ from ioi_bench.evaluation.sparse import (
     wide_explanations,
     wide_statistics,
 )
+from ioi_bench.evaluation.watched import Watched, watched
 from ioi_bench.metrics import Explanations, activity_counts, explanations
 from ioi_bench.sites import Site
 
@@ -58,6 +59,7 @@ class SiteCodes:
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
         explanations: what train says its features mean; empty where nobody asked.
+        watched: what it encoded, to be asked again; empty for ioi-bench's own architectures.
     """
 
     decoder: AffineDecoder
@@ -72,6 +74,7 @@ class SiteCodes:
     n_features: int
     reads: Site | None = None
     explanations: Explanations | None = None
+    watched: Watched | None = None
 
     def statistics(self, edit: str) -> FeatureStatistics:
         """The statistics against the values of an edit, as edits read them."""
@@ -124,13 +127,14 @@ def dictionary_codes(
     """
     if dictionary.d_sae > _WIDE:
         return _wide_codes(dictionary, shown, values, n_values, rounds, names)
-    decoder = affine_decoder(dictionary)
-    f = encode_in_blocks(dictionary, shown.train)
+    decoder, seen = affine_decoder(dictionary), watched(dictionary)
+    asked = dictionary if seen is None else seen
+    f = encode_in_blocks(asked, shown.train)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
     reconstruct = _reconstruct(dictionary, decoder)
     return SiteCodes(
         decoder=decoder,
-        encode=lambda x, _: encode_in_blocks(dictionary, x),
+        encode=lambda x, _: encode_in_blocks(asked, x),
         reconstruct=reconstruct,
         train=train,
         mean=next(iter(train.values())).mean,
@@ -141,6 +145,7 @@ def dictionary_codes(
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=None if names is None else _explained(f, values, names),
+        watched=seen,
     )
 
 
@@ -158,8 +163,10 @@ def _wide_codes(
     names: Mapping[str, int] | None,
 ) -> SiteCodes:
     """The same in bounded memory: active features only."""
-    active = active_features(dictionary, shown.train)
-    kept = kept_features(dictionary, active, shown.judged, rounds)
+    seen = watched(dictionary)
+    asked = dictionary if seen is None else seen
+    active = active_features(asked, shown.train)
+    kept = kept_features(asked, active, shown.judged, rounds)
     found = wide_statistics(active, kept, values, n_values)
     explained = None if names is None else wide_explanations(active, kept, lambda f: _explained(f, values, names))
     whole = affine_decoder(dictionary)
@@ -169,7 +176,7 @@ def _wide_codes(
     reconstruct = _reconstruct(dictionary, decoder)
 
     def encode(x: Tensor, _: Values | None = None) -> Tensor:
-        return encode_in_blocks(dictionary, x, features=kept) if fewer is None else encode_in_blocks(fewer, x)
+        return encode_in_blocks(asked, x, features=kept) if fewer is None else encode_in_blocks(fewer, x)
 
     counts, n = found.counts, len(shown.train)
     varies = (counts > 0) & ((counts < n) | found.varies)
@@ -186,6 +193,7 @@ def _wide_codes(
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=explained,
+        watched=seen,
     )
 
 

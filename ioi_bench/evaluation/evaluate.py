@@ -172,6 +172,9 @@ def evaluate(
             )
         with clock("edits and patched runs"):
             tables = run_study(study, batch_size, told)
+            for site, codes in study.suite.items():
+                if codes.watched is not None:
+                    codes.watched.require_same_again(site)
         return Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
 
     results = judge(placed, tell)
