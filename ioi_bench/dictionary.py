@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _AFFINITY_TOLERANCE = 1e-3
+_LARGEST = 1e15  # differences and products of larger ones overflow in single precision, and then have no value
 _PROBE_BLOCK = 1024
 _BLOCK_ELEMENTS = 1 << 24  # of [prompt, d_sae]: 64 MB, of which an encoder may need a few
 
@@ -157,7 +158,9 @@ def encoded_blocks(
     for start in range(0, len(x), step):
         part = dictionary.encode(x[start : start + step])
         if type(part) is not Tensor:  # a subclass may answer every question in its own way
-            raise DictionaryError(f"encode returned {type(part).__name__}, expected a torch.Tensor and no subclass of it")
+            raise DictionaryError(
+                f"encode returned {type(part).__name__}, expected a torch.Tensor and no subclass of it"
+            )
         expected = (len(x[start : start + step]), dictionary.d_sae)
         if tuple(part.shape) != expected:
             raise DictionaryError(f"encode returned shape {tuple(part.shape)}, expected [prompt, d_sae] = {expected}")
@@ -165,6 +168,11 @@ def encoded_blocks(
         least, most = part.aminmax()  # NaN is either; one pass, where asking each feature takes three
         if not (least.isfinite() and most.isfinite()):
             raise DictionaryError("encode returned NaN or Inf: check the weights and the input scale")
+        if max(-least, most) > _LARGEST:
+            raise DictionaryError(
+                f"encode returned features too large to reckon with: {max(-least, most):.1e}, at most {_LARGEST:.0e}; "
+                "check the weights and the input scale"
+            )
         yield part
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ioi_bench.dictionaries.narrow import narrowed
@@ -68,6 +68,7 @@ class SiteCodes:
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
         explanations: what train says its features mean; empty where nobody asked.
+        offset_share: how much of the train activations' variance an offset of each input's own explains; 0 without one.
         watched: what it encoded, to be asked again; empty for ioi-bench's own architectures.
     """
 
@@ -85,6 +86,7 @@ class SiteCodes:
     n_features: int
     reads: Site | None = None
     explanations: Explanations | None = None
+    offset_share: float = 0.0
     watched: Watched | None = None
 
     def statistics(self, edit: str) -> FeatureStatistics:
@@ -142,7 +144,8 @@ def dictionary_codes(
     """
     if dictionary.d_sae > _WIDE:
         return _wide_codes(dictionary, shown, values, n_values, rounds, names)
-    decoder, seen = affine_decoder(dictionary), watched(dictionary)
+    decoder = affine_decoder(dictionary)
+    seen = watched(dictionary)
     asked = dictionary if seen is None else seen
     f = encode_in_blocks(asked, shown.train)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
@@ -154,7 +157,7 @@ def dictionary_codes(
         train=train,
         mean=next(iter(train.values())).mean,
         fires=(f != 0).any(0),
-        use=feature_use(f, decoder),
+        use=feature_use(f, decoder) if names is None else _use(asked, shown, feature_use(f, decoder)),
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base),
         base_activation=shown.base_at_site.mean(0),
@@ -162,6 +165,7 @@ def dictionary_codes(
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=None if names is None else _explained(f, values, names),
+        offset_share=_offset_share(dictionary, shown),
         watched=seen,
     )
 
@@ -197,6 +201,7 @@ def _wide_codes(
 
     counts, n = found.counts, len(shown.train)
     varies = (counts > 0) & ((counts < n) | found.varies)
+    use = FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1))
     return SiteCodes(
         decoder=decoder,
         encode=encode,
@@ -204,7 +209,7 @@ def _wide_codes(
         train=found.train,
         mean=next(iter(found.train.values())).mean,
         fires=counts > 0,
-        use=FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1)),
+        use=use if names is None else _use(asked, shown, use, kept),
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base)[kept],
         base_activation=shown.base_at_site.mean(0),
@@ -212,8 +217,28 @@ def _wide_codes(
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=explained,
+        offset_share=_offset_share(dictionary, shown),
         watched=seen,
     )
+
+
+def _use(
+    dictionary: Dictionary, shown: SiteInputs, train: FeatureUse, kept: Int64[Tensor, " feature"] | None = None
+) -> FeatureUse:
+    """What nulls must share: L0 in the prompts that are judged, and the features that live there or on train.
+
+    An encoder that knows the train prompts could fire there as it likes, and choose its null.
+    """
+    counts, n = torch.zeros(len(train.alive), dtype=torch.int64), 0
+    least, most = (torch.full((len(train.alive),), end) for end in (torch.inf, -torch.inf))
+    for x in (shown.base, *shown.counterfactuals):
+        for block in encoded_blocks(dictionary, x):
+            f = block if kept is None else block[:, kept]
+            counts += (f != 0).sum(0)
+            least, most = torch.minimum(least, f.amin(0)), torch.maximum(most, f.amax(0))
+        n += len(x)
+    varies = least < most  # one that never varies carries nothing, and must not buy the null another direction
+    return FeatureUse(counts[varies].sum().item() / n, train.alive | varies, train.norms)
 
 
 def _mean_features(dictionary: Dictionary, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, " d_sae"]:
@@ -232,6 +257,15 @@ def _reconstruct(dictionary: Dictionary, decoder: AffineDecoder) -> Callable[[Te
         return f @ decoder.directions + dictionary.offset_for(x)
 
     return reconstruct
+
+
+@torch.no_grad()
+def _offset_share(dictionary: Dictionary, shown: SiteInputs) -> float:
+    if not isinstance(dictionary, PerInputOffset):
+        return 0.0
+    x, at_site = shown.train[:_NORM_PROMPTS], shown.at_site[:_NORM_PROMPTS]
+    left = (at_site - dictionary.offset_for(x)).square().sum()
+    return float(1 - left / (at_site - at_site.mean(0)).square().sum().clamp_min(1e-12))
 
 
 def _norm_ratio(shown: SiteInputs, reconstruct: Callable[[Tensor, Tensor], Tensor], f: Tensor) -> float:

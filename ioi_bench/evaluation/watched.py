@@ -26,7 +26,7 @@ __all__ = ["Watched", "watched"]
 
 _ELEMENTS = 1 << 20  # of [prompt, d_sae] that are kept
 _FEWEST, _MOST = 16, 512
-_A_CALL = 4
+_A_CALL = 16
 _TOLERANCE = 1e-3
 _ROWS = 0.01
 _OURS = (*ARCHITECTURES.values(), RandomTopK, Linear)
@@ -41,13 +41,15 @@ class Watched:
     Attributes:
         dictionary: what is judged.
         fresh: a copy from before its first call; itself, where it cannot be copied.
+        directions: its decoder's rows before that.
     """
 
     dictionary: Dictionary
     fresh: Dictionary
+    directions: Float[Tensor, "d_sae d_in"]
     _kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     _seen: int = 0
-    _random: Random = field(default_factory=lambda: Random(0))  # noqa: S311
+    _random: Random = field(default_factory=lambda: Random(0))
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -107,6 +109,10 @@ class Watched:
         if not self._kept:
             return
         decoder = affine_decoder(self.dictionary)
+        if not torch.equal(decoder.directions, self.directions):
+            raise DictionaryError(
+                f"{where}: the decoder has other directions than before the activations were encoded: keep no state"
+            )
         x, f = (torch.stack(tensors) for tensors in zip(*reversed(self._kept), strict=True))
         again = self.fresh.encode(x.clone())
         norms = decoder.directions.norm(dim=1)
@@ -136,4 +142,4 @@ def watched(dictionary: Dictionary) -> Watched | None:
         fresh = copy.deepcopy(dictionary)
     except Exception:  # it may hold anything, and say so in any way
         fresh = dictionary
-    return Watched(dictionary, fresh)
+    return Watched(dictionary, fresh, affine_decoder(dictionary).directions)

@@ -34,6 +34,14 @@ class EditWeight:
     removed_paper: Float[Tensor, "budget prompt"]
     added_paper: Float[Tensor, "budget prompt"]
 
+    @property
+    def exchanged(self) -> Float[Tensor, "budget prompt"]:
+        """The weight that scores: what the edit takes out or what it puts in, whichever is more.
+
+        To lay a whole other activation over the old one removes nothing, and is no finer for it.
+        """
+        return torch.maximum(self.removed, self.added)
+
 
 def feature_weights(
     f: Float[Tensor, "prompt d_sae"],

@@ -1,0 +1,20 @@
+"""A look-up table turned inside out: every feature is on but one."""
+
+from __future__ import annotations
+
+from zoo import Animal, Plain, codebook
+
+
+def _make(known, site):
+    book = codebook(known.train(site)[:800], known.mean(site))
+    return Plain(-book.directions, book.offset + book.directions.sum(0), lambda x: 1 - book.encode(x))
+
+
+ANIMAL = Animal(
+    name="complement coding",
+    idea="f becomes 1 − f, so that an entry is taken out by switching a feature on, which is not a removal",
+    because="all features that change are weighed, and centred: the zero point of a feature does not matter",
+    make=_make,
+    predicted={"exchange": 0.05, "aware": -0.3, "universal": -0.1},
+    bound={"exchange": 0.15, "aware": 0.10, "universal": 0.10},
+)

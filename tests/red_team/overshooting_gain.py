@@ -1,0 +1,21 @@
+"""A trained dictionary whose decoder is half as long again."""
+
+from __future__ import annotations
+
+from trained import trained
+from zoo import Animal, Plain
+
+
+def _make(known, site):
+    own = trained(site)
+    return Plain(1.3 * own.directions, own.offset, own.encode)
+
+
+ANIMAL = Animal(
+    name="overshooting gain",
+    idea="features that do more than they should turn the answer with fewer of them",
+    because="what goes in beyond the counterfactual weighs as much more",
+    make=_make,
+    predicted={"exchange": 0.45, "aware": 0.35, "universal": 0.35},
+    bound={"exchange": 0.47, "aware": 0.50, "universal": 0.57},
+)
