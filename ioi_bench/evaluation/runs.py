@@ -22,6 +22,7 @@ from ioi_bench.metrics import (
     edit_weight,
     feature_weights,
     logit_difference_gap,
+    moved_aside,
 )
 from ioi_bench.sites import Site
 
@@ -139,6 +140,7 @@ class _SitePair:
     weights_s: FeatureWeights
     weights_t: FeatureWeights
     weights: Callable[[Tensor, Tensor], FeatureWeights]
+    base_activation: Tensor
 
 
 def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
@@ -152,7 +154,7 @@ def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     def weights(f: Tensor, a: Tensor) -> FeatureWeights:
         return feature_weights(f, directions, a, codes.base_mean, codes.base_activation)
 
-    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights)
+    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights, codes.base_activation)
 
 
 def _weights_added(pair: _SitePair, edit: Edit) -> FeatureWeights:
@@ -169,7 +171,7 @@ def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tenso
     weight = edit_weight(pair.weights_s, _weights_added(pair, edit), edit.removed, edit.added, edit.budgets)
     distance = edit_distance(edit.edited, a_s, a_t)
     columns = {
-        "weight_removed": weight.exchanged,
+        "weight_removed": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
         "weight_added": weight.added,
         "weight_removed_paper": weight.removed_paper,
         "weight_added_paper": weight.added_paper,
