@@ -34,7 +34,7 @@ from ioi_bench.evaluation.preflight import preflight as run_preflight
 from ioi_bench.evaluation.preflight import require_readable
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
-from ioi_bench.evaluation.score import NULL_SEEDS
+from ioi_bench.evaluation.score import NULL_SEEDS, SCORING
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
@@ -184,6 +184,7 @@ def evaluate(
 
     results = judge(placed, tell)
     made = Made(
+        scoring=SCORING,
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
         model=model.name,
