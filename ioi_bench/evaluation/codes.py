@@ -34,6 +34,7 @@ from ioi_bench.sites import Site
 
 __all__ = ["Encoder", "SiteCodes", "SiteInputs", "Values", "dictionary_codes", "oracle_codes"]
 
+_USUAL_PROMPTS, _USUALLY = 512, 0.5
 _NORM_PROMPTS, _WIDE_NORM_PROMPTS = 2048, 128
 
 Values = Mapping[str, Tensor]
@@ -227,14 +228,18 @@ def _use(
 ) -> FeatureUse:
     """What nulls must share: L0 in the prompts that are judged, and the features that live there or on train.
 
-    An encoder that knows the train prompts could fire there as it likes, and choose its null.
+    An encoder that knows the train prompts could fire there as it likes, and choose its null. A feature that is active
+    in most prompts counts where it is not at its usual value: a code turned inside out, ``1 − f``, meets the null of f.
     """
+    some = torch.cat([*encoded_blocks(dictionary, shown.base[:_USUAL_PROMPTS])])
+    some = some if kept is None else some[:, kept]
+    usual = some.median(0).values * ((some != 0).float().mean(0) > _USUALLY)
     counts, n = torch.zeros(len(train.alive), dtype=torch.int64), 0
     least, most = (torch.full((len(train.alive),), end) for end in (torch.inf, -torch.inf))
     for x in (shown.base, *shown.counterfactuals):
         for block in encoded_blocks(dictionary, x):
             f = block if kept is None else block[:, kept]
-            counts += (f != 0).sum(0)
+            counts += (f != usual).sum(0)
             least, most = torch.minimum(least, f.amin(0)), torch.maximum(most, f.amax(0))
         n += len(x)
     varies = least < most  # one that never varies carries nothing, and must not buy the null another direction

@@ -88,7 +88,7 @@ class Keeper:
         seen = Seen(scores=_scores(card), warnings=tuple(warning.code for warning in card.warnings))
         if animal.caught != "memorised":
             return seen
-        split = fresh_split(suite)
+        split = fresh_split(suite.sha256)
         fresh = _card(suite, _gathered(split, self.inputs.cells), split, methods)
         return Seen(seen.error, seen.scores, _scores(fresh), seen.warnings, memorised(card, fresh))
 
