@@ -140,6 +140,11 @@ def shares(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     return sum(((part @ whole).clamp_min(0) for part in parts), torch.zeros(()).double()) / whole.square().sum()
 
 
+def aside(step: Tensor, way: Tensor, own: Tensor) -> Tensor:
+    """What of a step is not on the way to the counterfactual, as a share of the activation's own variance."""
+    return (step - (step @ way) / (way @ way) * way).square().sum() / own.square().sum()
+
+
 def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
     """METHOD §5: per budget the edited activations, the weight that scores and the distance left, each by prompt."""
     mean, a_mean, prompts = d.encode(a_s).mean(0), a_s.double().mean(0), []
@@ -154,7 +159,8 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             chosen.append(int((distances <= distances.min() + limit).nonzero()[0]))
             a = tried[chosen[-1]]
             changed = [j for j in chosen if f_s[j] != f_t[j]]
-            weight = torch.maximum(shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean))
+            sides = shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean)
+            weight = torch.stack([*sides, aside(a - s, t - s, s - a_mean)]).max()
             rounds.append((a, weight, (a - t).norm()))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
@@ -179,7 +185,7 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
             shares([(old_on - often[old[1]]) * codes[old], (1 - old_on - often.get(new[1], 0)) * codes[new]], whole)
             for old_on, whole in ((1, before), (0, after))
         ]
-        weights.append(torch.maximum(*sides))
+        weights.append(torch.stack([*sides, aside(steps[-1], after - before, before)]).max())
     return torch.stack(steps), torch.stack(weights)
 
 
