@@ -17,6 +17,7 @@ from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
+from ioi_bench.leaderboard.declared import check_declaration
 from ioi_bench.leaderboard.names import check_owner
 from ioi_bench.leaderboard.records import Check, Verdict
 from ioi_bench.leaderboard.repeat import compare_fresh, compare_made, repeat
@@ -169,6 +170,7 @@ class Verifier:
             yield compare_prompts(given, frame, self.tolerances)
             yield compare_cards(entry.card, again.card, self.tolerances)
             yield compare_fresh(again)
+            yield check_declaration(again.card, entry.submission)
 
 
 @dataclass
