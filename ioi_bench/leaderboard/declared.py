@@ -32,7 +32,7 @@ def check_declaration(card: Card, submission: Submission) -> Check:
         detail = "the directions are the supervised codes, and the declaration says so"
     else:
         detail = (
-            "the directions are nearer to the supervised codes than those of any suite that was trained without labels, "
+            "the directions are nearer to the supervised codes than those of any suite trained without labels, "
             "and training_data names none: say which labels or counterfactual pairs it was fitted to"
         )
     return Check(name="declaration", passed=passed, detail=detail)

@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="every feature of a trained suite four times, so that an edit can dose it",
     because="the budget counts features, and four are now needed where one was",
     make=_make,
-    predicted={"exchange": 0.1, "aware": 0.2, "universal": 0.2},
-    bound={"exchange": 0.47, "aware": 0.50, "universal": 0.57},
+    predicted={"exchange": 0.18, "aware": 0.26, "universal": 0.22},
+    bound={"exchange": 0.47, "aware": 0.47, "universal": 0.44},
 )

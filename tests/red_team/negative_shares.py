@@ -19,8 +19,8 @@ def _make(known, site):
 ANIMAL = Animal(
     name="negative shares",
     idea="each entry is 1.9 of itself and −0.9 of itself, and the negative share pays for the removal",
-    because="only positive shares are summed, so that the pair weighs 1.9 and not 1",
+    because="only positive shares are summed, so that the two weigh 1.9 and not 1",
     make=_make,
-    predicted={"exchange": 0.05, "aware": -0.3, "universal": -0.1},
+    predicted={"exchange": -0.44, "aware": -0.62, "universal": -0.45},
     bound={"exchange": 0.15, "aware": 0.10, "universal": 0.10},
 )

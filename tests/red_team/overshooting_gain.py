@@ -14,8 +14,8 @@ def _make(known, site):
 ANIMAL = Animal(
     name="overshooting gain",
     idea="features that do more than they should turn the answer with fewer of them",
-    because="what goes in beyond the counterfactual weighs as much more",
+    because="what goes in beyond the counterfactual weighs as much more, and what is moved aside grows with its square",
     make=_make,
-    predicted={"exchange": 0.45, "aware": 0.35, "universal": 0.35},
-    bound={"exchange": 0.47, "aware": 0.50, "universal": 0.57},
+    predicted={"exchange": 0.33, "aware": 0.06, "universal": 0.1},
+    bound={"exchange": 0.47, "aware": 0.47, "universal": 0.44},
 )
