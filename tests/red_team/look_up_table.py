@@ -7,8 +7,8 @@ from zoo import Animal, codebook
 ANIMAL = Animal(
     name="look-up table of train",
     idea="the nearest of the memorised train activations is the only active feature",
-    because="a whole other prompt comes in place of the old one, which weighs all there is: less than random directions earn",
+    because="a whole other prompt comes in place of the old one, which weighs all there is",
     make=lambda known, site: codebook(known.train(site), known.mean(site)),
     predicted={"exchange": -0.19, "aware": -0.5, "universal": -0.3},
-    bound={"exchange": 0.15, "aware": 0.10, "universal": 0.10},
+    bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

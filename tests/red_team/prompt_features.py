@@ -16,5 +16,5 @@ ANIMAL = Animal(
     because="exact, but the whole activation goes out and another comes in: no weight is left to save",
     make=_make,
     predicted={"exchange": -0.14, "aware": -0.48, "universal": -0.19},
-    bound={"exchange": 0.15, "aware": 0.10, "universal": 0.10},
+    bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

@@ -18,5 +18,5 @@ ANIMAL = Animal(
     because="what a null must share is counted on the prompts that are judged, and on train for aware and universal",
     make=_make,
     predicted={"exchange": 0.10, "aware": -0.05, "universal": -0.05},
-    bound={"exchange": 0.15, "aware": 0.10, "universal": 0.10},
+    bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )
