@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from card_examples import some_card
 
+from ioi_bench import evaluate
 from ioi_bench.evaluation.card import Figure, HeadlineScore
 from ioi_bench.evaluation.fresh import LEAST, asked_afresh, fresh_split, memorised, with_fresh
 
@@ -57,3 +60,14 @@ def test_nothing_is_judged_afresh_where_nothing_scores():
     cells = tuple(cell.model_copy(update={"ranked": False}) for cell in some_card().cells)
     card = some_card().model_copy(update={"cells": cells})
     assert with_fresh(card, lambda **asked: pytest.fail("nothing to compare")) == card
+
+
+def test_an_honest_suite_is_no_better_on_test_than_on_prompts_of_its_own_hash():
+    suite = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
+    asked = {"prompts": 60, "train_prompts": 300, "budgets": (1, 2), "methods": ("exchange",), "cells": ["io@nm-out"]}
+    card = evaluate(suite, **asked, fresh=80)
+    assert "fresh prompts" in card.made.timing
+    assert "memorised" not in {warning.code for warning in card.warnings}
+    other = evaluate(suite, **{**asked, "prompts": 80}, split=fresh_split(card.made.suite_sha256))
+    assert (other.made.split, other.made.n_prompts) == (fresh_split(card.made.suite_sha256), 80)
+    assert not memorised(card, other)
