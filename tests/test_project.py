@@ -38,6 +38,7 @@ PAGES += [
         "hub",
         "leaderboard-page",
         "reference-saes",
+        "seasons",
         "selection",
         "submitting",
         "training",
@@ -47,7 +48,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report")
+LONG += ("reference", "submit", "leaderboard", "report", "season")
 
 
 def shell_lines(page):

@@ -22,9 +22,18 @@ from ioi_bench.plugins.records import LoadOptions, ModelRecord
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.source import Source
     from ioi_bench.evaluation.data import Progress
+    from ioi_bench.plugins.loading import Loaded
     from ioi_bench.plugins.manager import Plugins
 
-__all__ = ["Repeated", "compare_fresh", "compare_made", "load_options", "repeat", "require_repeatable"]
+__all__ = [
+    "Repeated",
+    "compare_fresh",
+    "compare_made",
+    "is_weighed",
+    "load_options",
+    "repeat",
+    "require_repeatable",
+]
 
 MAX_BUDGET = 64
 _NO_PREFLIGHT = ("preflight", "no")
@@ -104,7 +113,7 @@ class Repeated:
 
     card: Card
     weighed: bool
-    fresh: Callable[[], Card] | None
+    fresh: Callable[[], Card] | None = None
 
 
 def repeat(
@@ -124,7 +133,7 @@ def repeat(
         StorageError: the folder cannot be written.
     """
     from ioi_bench.evaluation.evaluate import evaluate
-    from ioi_bench.plugins.loading import SQRT_D, load_source
+    from ioi_bench.plugins.loading import load_source
 
     made = card.made
     require_repeatable(made, plugins)
@@ -151,11 +160,16 @@ def repeat(
         preflight=_NO_PREFLIGHT not in made.options.items(),
         out=folder,
     )
-    weighed = options.scale != SQRT_D and all(
-        isinstance(one, Architecture) for one in loaded.suite.dictionaries.values()
-    )
     asked = asked_afresh(again)
-    return Repeated(again, weighed, partial(judge, **asked, preflight=False) if asked["cells"] else None)
+    fresh = partial(judge, **asked, preflight=False) if asked["cells"] else None
+    return Repeated(again, is_weighed(loaded, options), fresh)
+
+
+def is_weighed(loaded: Loaded, options: LoadOptions) -> bool:
+    """Whether the suite's hash is of its weights, bit by bit (`Repeated`)."""
+    from ioi_bench.plugins.loading import SQRT_D
+
+    return options.scale != SQRT_D and all(isinstance(one, Architecture) for one in loaded.suite.dictionaries.values())
 
 
 def compare_made(given: Card, again: Repeated) -> Iterator[Check]:
