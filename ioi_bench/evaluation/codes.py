@@ -34,7 +34,7 @@ from ioi_bench.sites import Site
 
 __all__ = ["Encoder", "SiteCodes", "SiteInputs", "Values", "dictionary_codes", "oracle_codes"]
 
-_USUAL_PROMPTS, _USUALLY = 512, 0.5
+_USUAL_PROMPTS, _FEWEST_USUAL, _USUAL_ELEMENTS, _USUALLY = 512, 64, 1 << 22, 0.5
 _NORM_PROMPTS, _WIDE_NORM_PROMPTS = 2048, 128
 
 Values = Mapping[str, Tensor]
@@ -111,6 +111,7 @@ class SiteInputs:
         base: what the encoder will read in the base prompts that are judged.
         base_at_site: activations of these at the site.
         counterfactuals: what it will read in their counterfactuals.
+        matched: of these, the ones of cells that score, for which nulls are matched; empty for no nulls.
         reads: where it reads, if elsewhere.
     """
 
@@ -119,6 +120,7 @@ class SiteInputs:
     base: Float[Tensor, "prompt d_in"]
     base_at_site: Float[Tensor, "prompt d_in"]
     counterfactuals: tuple[Float[Tensor, "prompt d_in"], ...] = ()
+    matched: tuple[Float[Tensor, "prompt d_in"], ...] = ()
     reads: Site | None = None
 
 
@@ -158,7 +160,7 @@ def dictionary_codes(
         train=train,
         mean=next(iter(train.values())).mean,
         fires=(f != 0).any(0),
-        use=feature_use(f, decoder) if names is None else _use(asked, shown, feature_use(f, decoder)),
+        use=_use(asked, shown, feature_use(f, decoder)),
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base),
         base_activation=shown.base_at_site.mean(0),
@@ -210,7 +212,7 @@ def _wide_codes(
         train=found.train,
         mean=next(iter(found.train.values())).mean,
         fires=counts > 0,
-        use=use if names is None else _use(asked, shown, use, kept),
+        use=_use(asked, shown, use, kept),
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base)[kept],
         base_activation=shown.base_at_site.mean(0),
@@ -231,12 +233,15 @@ def _use(
     An encoder that knows the train prompts could fire there as it likes, and choose its null. A feature that is active
     in most prompts counts where it is not at its usual value: a code turned inside out, ``1 − f``, meets the null of f.
     """
-    some = torch.cat([*encoded_blocks(dictionary, shown.base[:_USUAL_PROMPTS])])
+    if not shown.matched:
+        return train
+    few = min(_USUAL_PROMPTS, max(_FEWEST_USUAL, _USUAL_ELEMENTS // dictionary.d_sae))
+    some = torch.cat([*encoded_blocks(dictionary, shown.base[:few])])
     some = some if kept is None else some[:, kept]
     usual = some.median(0).values * ((some != 0).float().mean(0) > _USUALLY)
     counts, n = torch.zeros(len(train.alive), dtype=torch.int64), 0
     least, most = (torch.full((len(train.alive),), end) for end in (torch.inf, -torch.inf))
-    for x in (shown.base, *shown.counterfactuals):
+    for x in (shown.base, *shown.matched):
         for block in encoded_blocks(dictionary, x):
             f = block if kept is None else block[:, kept]
             counts += (f != usual).sum(0)

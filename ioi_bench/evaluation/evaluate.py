@@ -356,7 +356,7 @@ def make_study(
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True)
+        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True, matched=scored)
         seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
         nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
         with lock:

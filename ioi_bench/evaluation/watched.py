@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import ARCHITECTURES
 from ioi_bench.dictionaries.nulls import Linear, RandomTopK
-from ioi_bench.dictionary import AffineDecoder, Dictionary, affine_decoder, check_affine
+from ioi_bench.dictionary import AffineDecoder, Dictionary, affine_decoder, check_affine, encode_in_blocks
 from ioi_bench.errors import DictionaryError
 
 __all__ = ["Watched", "watched"]
@@ -114,7 +114,7 @@ class Watched:
                 f"{where}: the decoder has other directions than before the activations were encoded: keep no state"
             )
         x, f = (torch.stack(tensors) for tensors in zip(*reversed(self._kept), strict=True))
-        again = self.fresh.encode(x.clone())
+        again = encode_in_blocks(self.fresh, x)
         norms = decoder.directions.norm(dim=1)
         apart = ((again - f) * norms).norm(dim=1) / ((f * norms).norm(dim=1) + 1e-12)
         many = int((~(apart <= _TOLERANCE)).sum())  # NaN is not the same
