@@ -11,6 +11,7 @@ import typer
 from ioi_bench.cli import options
 from ioi_bench.cli.ablation import ablation
 from ioi_bench.cli.console import cache_folder, number, out, print_json, progress, say
+from ioi_bench.cli.coverage import coverage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,11 @@ __all__ = ["app"]
 _TARGET_NAMES = {"difference": "IO − S1", "both": "both keys", "io": "IO", "s1": "S1"}
 _STRONGEST, _PAIRS_SHOWN = 2, 5
 
-app = typer.Typer(name="study", help="Studies beyond the card: attention, ablation, post.", no_args_is_help=True)
+app = typer.Typer(
+    name="study", help="Studies beyond the card: attention, ablation, coverage, post.", no_args_is_help=True
+)
 app.command()(ablation)
+app.command()(coverage)
 
 
 @app.command()
