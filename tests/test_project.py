@@ -42,6 +42,7 @@ PAGES += [
         "selection",
         "submitting",
         "training",
+        "trust",
         "uncertainty",
         "verifying",
     )
