@@ -202,7 +202,7 @@ def _baselines(card: Card) -> Table:
         table.add_column(method, justify="right", no_wrap=True)
     rows = [(card.made.suite, card.headline), *((row.name, row.headline) for row in card.baselines)]
     for name, headline in rows:
-        table.add_row(name, *(figure(headline[method].score) for method in card.headline))
+        table.add_row(name, *(figure(headline[m].score) if m in headline else "–" for m in card.headline))
     return table
 
 
