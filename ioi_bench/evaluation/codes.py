@@ -12,7 +12,14 @@ from torch import Tensor
 from ioi_bench.dictionaries.narrow import narrowed
 from ioi_bench.dictionaries.nulls import FeatureUse, feature_use
 from ioi_bench.dictionaries.supervised import SupervisedCodes
-from ioi_bench.dictionary import AffineDecoder, Dictionary, PerInputOffset, affine_decoder, encode_in_blocks
+from ioi_bench.dictionary import (
+    AffineDecoder,
+    Dictionary,
+    PerInputOffset,
+    affine_decoder,
+    encode_in_blocks,
+    encoded_blocks,
+)
 from ioi_bench.editing import FeatureStatistics, feature_statistics
 from ioi_bench.evaluation.sparse import (
     SparseStatistics,
@@ -54,6 +61,8 @@ class SiteCodes:
         fires: the features that some train prompt activates.
         use: what matched nulls share with it.
         train_mean: train mean of the activation.
+        base_mean, base_activation: means of the features and of the activation over the base prompts that are judged:
+            weights are centred by these, so that no encoder can move the centre by what it does on train.
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
@@ -68,6 +77,8 @@ class SiteCodes:
     fires: Bool[Tensor, " d_sae"]
     use: FeatureUse
     train_mean: Float[Tensor, " d_in"]
+    base_mean: Float[Tensor, " d_sae"]
+    base_activation: Float[Tensor, " d_in"]
     norm_ratio: float
     n_features: int
     reads: Site | None = None
@@ -91,13 +102,17 @@ class SiteInputs:
     Attributes:
         train: train activations that the encoder reads.
         at_site: train activations that the decoder reconstructs: the same, unless the dictionary reads elsewhere.
-        judged: what the encoder will read in the prompts that are judged, in any order.
+        base: what the encoder will read in the base prompts that are judged.
+        base_at_site: activations of these at the site.
+        counterfactuals: what it will read in their counterfactuals.
         reads: where it reads, if elsewhere.
     """
 
     train: Float[Tensor, "prompt d_in"]
     at_site: Float[Tensor, "prompt d_in"]
-    judged: tuple[Float[Tensor, "prompt d_in"], ...] = ()
+    base: Float[Tensor, "prompt d_in"]
+    base_at_site: Float[Tensor, "prompt d_in"]
+    counterfactuals: tuple[Float[Tensor, "prompt d_in"], ...] = ()
     reads: Site | None = None
 
 
@@ -137,6 +152,8 @@ def dictionary_codes(
         fires=(f != 0).any(0),
         use=feature_use(f, decoder),
         train_mean=shown.at_site.mean(0),
+        base_mean=_mean_features(dictionary, shown.base),
+        base_activation=shown.base_at_site.mean(0),
         norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
         n_features=dictionary.d_sae,
         reads=shown.reads,
@@ -159,7 +176,7 @@ def _wide_codes(
 ) -> SiteCodes:
     """The same in bounded memory: active features only."""
     active = active_features(dictionary, shown.train)
-    kept = kept_features(dictionary, active, shown.judged, rounds)
+    kept = kept_features(dictionary, active, (shown.base, *shown.counterfactuals), rounds)
     found = wide_statistics(active, kept, values, n_values)
     explained = None if names is None else wide_explanations(active, kept, lambda f: _explained(f, values, names))
     whole = affine_decoder(dictionary)
@@ -182,11 +199,20 @@ def _wide_codes(
         fires=counts > 0,
         use=FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1)),
         train_mean=shown.at_site.mean(0),
+        base_mean=_mean_features(dictionary, shown.base)[kept],
+        base_activation=shown.base_at_site.mean(0),
         norm_ratio=_norm_ratio(shown, reconstruct, encode(shown.train[:_WIDE_NORM_PROMPTS])),
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=explained,
     )
+
+
+def _mean_features(dictionary: Dictionary, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, " d_sae"]:
+    total = torch.zeros(dictionary.d_sae, dtype=torch.float64)
+    for block in encoded_blocks(dictionary, x):
+        total += block.sum(0, dtype=torch.float64)
+    return (total / len(x)).float()
 
 
 def _reconstruct(dictionary: Dictionary, decoder: AffineDecoder) -> Callable[[Tensor, Tensor], Tensor]:
@@ -206,24 +232,44 @@ def _norm_ratio(shown: SiteInputs, reconstruct: Callable[[Tensor, Tensor], Tenso
 
 
 def oracle_codes(
-    kinds: Mapping[str, Mapping[Site, SupervisedCodes]], values: Values, n_values: Mapping[str, int]
+    kinds: Mapping[str, Mapping[Site, SupervisedCodes]],
+    values: Values,
+    n_values: Mapping[str, int],
+    base_values: Values,
+    base: Mapping[Site, Float[Tensor, "prompt d_in"]],
 ) -> dict[str, dict[Site, SiteCodes]]:
     """Skylines, by kind, as dictionaries whose encoder reads the prompts' attributes: one code scores all (METHOD §3).
 
-    Their features are the same at every site, and so are the statistics of these.
+    Their features are the same at every site, and so are the statistics of these. ``values`` are of train,
+    ``base_values`` and the activations ``base`` of the base prompts that are judged.
     """
     some = next(iter(next(iter(kinds.values())).values()))
     f = some.oracle_features(values)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
     mean, fires, use = f.mean(0), (f != 0).any(0), feature_use(f, some.decoder)
+    base_mean = some.oracle_features(base_values).mean(0)
 
-    def of(own: SupervisedCodes) -> SiteCodes:
+    def of(own: SupervisedCodes, base_activation: Tensor) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
             return own.oracle_features(labels)
 
         def reconstruct(_: Tensor, f: Tensor) -> Tensor:
             return own.decoder(f)
 
-        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean, 1.0, own.d_sae)
+        return SiteCodes(
+            decoder=own.decoder,
+            encode=encode,
+            reconstruct=reconstruct,
+            train=train,
+            mean=mean,
+            fires=fires,
+            use=use,
+            train_mean=own.mean,
+            base_mean=base_mean,
+            base_activation=base_activation,
+            norm_ratio=1.0,
+            n_features=own.d_sae,
+        )
 
-    return {kind: {site: of(own) for site, own in codes.items()} for kind, codes in kinds.items()}
+    here = {site: x.mean(0) for site, x in base.items()}
+    return {kind: {site: of(own, here[site]) for site, own in codes.items()} for kind, codes in kinds.items()}

@@ -68,8 +68,14 @@ class Inputs:
         here = {cell.edit: self.train.n_values[cell.edit] for cell in cells if site in self.sites[cell.cross_section]}
         reads = self.data.sources[site] if isinstance(dictionary, CrossSite) else None
         source, at_site = reads or site, self.train.activations[site]
-        judged = (self.data.base[source], *(self.data.counterfactual[edit][source] for edit in here))
-        shown = SiteInputs(self.train.activations[source], at_site, judged, reads)
+        shown = SiteInputs(
+            train=self.train.activations[source],
+            at_site=at_site,
+            base=self.data.base[source],
+            base_at_site=self.data.base[site],
+            counterfactuals=tuple(self.data.counterfactual[edit][source] for edit in here),
+            reads=reads,
+        )
         names = self.train.n_values if explain else None
         return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds, names=names)
 
@@ -106,8 +112,8 @@ def gather(
     )
     if not mse:
         kinds = {"skyline": kinds["skyline"]}
-    skylines = oracle_codes(kinds, read.values, read.n_values)
     data = read_split(capture, circuit, cells, split, sources)
+    skylines = oracle_codes(kinds, read.values, read.n_values, data.base_values, data.base)
     return Inputs(capture.model, circuit, cells, data, read, kinds["skyline"], skylines)
 
 

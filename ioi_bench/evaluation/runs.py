@@ -147,23 +147,25 @@ def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     train = codes.statistics(batch.edit)
     inputs = EditInputs(codes.decoder, a_s, a_t, f_s, f_t, batch.base[batch.edit], batch.target[batch.edit], train)
     directions = codes.decoder.directions
-    return _SitePair(inputs, *(feature_weights(f, directions, codes.mean) for f in (f_s, f_t)))
+    sides = ((f_s, a_s), (f_t, a_t))
+    return _SitePair(
+        inputs, *(feature_weights(f, directions, a, codes.base_mean, codes.base_activation) for f, a in sides)
+    )
 
 
 def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tensor, "budget prompt column"]:
-    removed = edit_weight(pair.weights_s, edit.removed, edit.budgets)
-    added = edit_weight(pair.weights_t, edit.added, edit.budgets)
+    weight = edit_weight(pair.weights_s, pair.weights_t, edit.removed, edit.added, edit.budgets)
     distance = edit_distance(edit.edited, a_s, a_t)
     columns = {
-        "weight_removed": removed.centred,
-        "weight_added": added.centred,
-        "weight_removed_paper": removed.paper,
-        "weight_added_paper": added.paper,
+        "weight_removed": weight.removed,
+        "weight_added": weight.added,
+        "weight_removed_paper": weight.removed_paper,
+        "weight_added_paper": weight.added_paper,
         "distance": distance.absolute,
         "distance_unedited": distance.unedited.expand_as(distance.absolute),
         "n_removed": torch.stack([edit.n_removed(budget) for budget in edit.budgets]).to(a_s.dtype),
         "n_added": torch.stack([edit.n_added(budget) for budget in edit.budgets]).to(a_s.dtype),
-        "nan_share": removed.centred.isnan().to(a_s.dtype),
+        "nan_share": weight.removed.isnan().to(a_s.dtype),
     }
     return torch.stack([columns[name] for name in MOVED], -1)
 
