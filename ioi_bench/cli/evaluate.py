@@ -45,6 +45,9 @@ def evaluate(
     baseline: Annotated[
         list[str] | None, typer.Option("--baseline", help="A row beside the suite, such as pca; may be repeated.")
     ] = None,
+    anchors: Annotated[
+        Path | None, typer.Option("--anchors", help="The track's, from `ioi-bench anchors`; ioi-mini's ship.")
+    ] = None,
     report: Annotated[
         list[str] | None, typer.Option("--report", help="A report beside card.json, such as markdown; may be repeated.")
     ] = None,
@@ -124,6 +127,7 @@ def evaluate(
                 methods=options.words(methods),
                 cells=None if cells is None else options.words(cells),
                 baselines=baseline or (),
+                anchors=anchors,
                 reports=report or (),
                 plugins=plugins,
                 device=options.device_name(device),

@@ -28,6 +28,8 @@ __all__ = ["OWN_EDIT", "Asked", "Judged", "baseline_row", "judge_baseline"]
 OWN_EDIT = "own"
 """What the edit of a baseline that brings one is called in place of a method's name."""
 
+_PICKS_AT_ONCE = 1 << 25  # every pick of a prompt is compared with every other
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -80,9 +82,11 @@ def judge_baseline(baseline: Baseline, inputs: Inputs, asked: Asked, progress: P
     if baseline.model is not None:
         inputs = inputs_on(baseline.model, inputs, asked.seed, asked.batch_size, tell)
     methods, budgets, edits, scored = asked.methods, asked.budgets, asked.edits, asked.scored
+    batch_size = asked.batch_size
     if baseline.edit is not None:  # the same at every budget, and without a match among random dictionaries
         methods, edits, scored = (OWN_EDIT,), {OWN_EDIT: baseline.edit}, ()
         budgets = (max(inputs.train_at(site).shape[1] for site in inputs.sites_of(inputs.cells)),)
+        batch_size = min(batch_size, max(1, _PICKS_AT_ONCE // budgets[0] ** 2))
     groups = [(cell,) for cell in inputs.cells] if baseline.per_cell else [inputs.cells]
     found = Tables({}, {})
     suites: dict[str, Mapping[Site, SiteCodes]] = {}
@@ -101,7 +105,7 @@ def judge_baseline(baseline: Baseline, inputs: Inputs, asked: Asked, progress: P
             seed=asked.seed,
             progress=tell,
         )
-        tables = run_study(study, asked.batch_size, tell)
+        tables = run_study(study, batch_size, tell)
         found = Tables({**found.cells, **tables.cells}, {**tables.faithful, **found.faithful})
         suites = dict.fromkeys(tables.faithful, study.suite) | suites
     faithful: dict[str, FaithfulTable] = {name: found.faithful[name] for name in inputs.sites}
