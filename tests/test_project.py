@@ -34,6 +34,7 @@ PAGES = [
 PAGES += [
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "anchors",
         "attention-study",
         "hub",
         "leaderboard-page",
@@ -47,7 +48,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report")
+LONG += ("reference", "submit", "leaderboard", "report", "anchors")
 
 
 def shell_lines(page):

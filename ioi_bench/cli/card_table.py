@@ -71,7 +71,7 @@ def print_card(card: Card, console: Console) -> None:
         console.print(_cross_sections(card))
     if card.anchors.suite or card.anchors.track is not None:
         console.print("\nanchors: score, and accuracy/weight, means of the ranked cells")
-        console.print(anchors_table(card.anchors.track, card.anchors.suite))
+        console.print(anchors_table(card.anchors))
     if card.baselines:
         console.print("\nbaselines, judged as the suite is: IOI score")
         console.print(_baselines(card))

@@ -36,7 +36,6 @@ from ioi_bench.evaluation.score import SCORED_METHODS, cell_value, null_normalis
 from ioi_bench.evaluation.study import CellTable
 from ioi_bench.evaluation.summary import NO_EDIT, SKYLINE, CellDraws, cell_draws, figure, score_draws
 from ioi_bench.lm.circuit import Circuit, RankedCell
-from ioi_bench.plugins.discovery import BUILT_IN
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import Baseline
 from ioi_bench.sites import Cell
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BUDGETS",
     "MATCHED",
+    "OF_SUITE",
+    "OF_TRACK",
     "anchor_of",
     "anchors_for",
     "read_anchors",
@@ -62,7 +63,15 @@ __all__ = [
 ]
 
 BUDGETS = (1, 2, 4, 8, 16)
-MATCHED = "matched-random"
+OF_TRACK = (
+    *("no-edit", "mean-ablation", "full-patch", "untrained"),
+    *("random", "shuffled-skyline", "frozen-decoder", "codebook", "neurons", "pca"),
+    *("das", "skyline-encoded"),
+)
+"""The baselines that every track is given: edits, nulls, what knows the data, what knows the labels."""
+OF_SUITE = ("matched-random", "permuted-decoder")
+"""The rows that every card has of its own suite."""
+MATCHED = OF_SUITE[0]
 """The suite's row that the null of its score is: its figures are on the card already."""
 
 _MAX_BYTES = 8 << 20
@@ -70,17 +79,13 @@ _DIGITS = 6
 
 
 def track_baselines(plugins: Plugins) -> tuple[Baseline, ...]:
-    """ioi-bench's own baselines that need no suite, in the order in which they are registered."""
-    return tuple(one for one in _own(plugins) if not one.needs_suite)
+    """The anchors of every track, in the order of `OF_TRACK`."""
+    return tuple(plugins.find(Baseline, name) for name in OF_TRACK)
 
 
 def suite_baselines(plugins: Plugins) -> tuple[Baseline, ...]:
-    """ioi-bench's own baselines that are made from a suite and run with every card."""
-    return tuple(one for one in _own(plugins) if one.needs_suite and one.name != MATCHED)
-
-
-def _own(plugins: Plugins) -> list[Baseline]:
-    return [one for name, one in plugins.all(Baseline).items() if plugins.owner(Baseline, name) == BUILT_IN]
+    """What is made from a suite and run with every card; its nulls run already."""
+    return tuple(plugins.find(Baseline, name) for name in OF_SUITE if name != MATCHED)
 
 
 # -- computing ----------------------------------------------------------------------------------------------------
