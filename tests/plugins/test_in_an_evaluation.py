@@ -168,6 +168,53 @@ def test_a_row_of_a_baseline_is_the_card_that_its_dictionaries_would_get(suite):
     assert [cell.edits for cell in card.baselines[0].cells] == [cell.edits for cell in own.cells]
 
 
+LABELLED = """
+    import torch
+
+    from ioi_bench.dictionaries.nulls import Linear
+    from ioi_bench.plugins import Baseline
+
+    def difference(inputs):
+        # the direction between the means of the two patterns, as one feature
+        first = inputs.values["pos"] == 0
+        made = {}
+        for site in inputs.sites:
+            a = inputs.activations[site]
+            d = a[first].mean(0) - a[~first].mean(0)
+            made[site] = Linear((d / d.norm())[None], a.mean(0))
+        return made
+
+    def ioi_bench_baselines():
+        return [
+            Baseline("pos-difference", "the difference of means by pos", fit_all=difference),
+            Baseline("lacking", "x", fit_all=lambda inputs: {}),
+            Baseline("copy", "the suite itself", fit_all=lambda inputs: dict(inputs.suite), needs_suite=True),
+        ]
+"""
+
+
+def test_an_outsiders_baseline_may_know_labels(plugin_file):
+    """One supervised direction: exchanged, it is about the skyline's edit where pos alone is edited."""
+    plugins = Plugins.load([plugin_file(LABELLED)], packages=False)
+    settings = {**SMALL, "train_prompts": 1000, "cells": ("pos@si-out", "pos@nm-q")}
+    card = evaluate("reference_saes/ioi-mini/topk-k3-s0", baselines=("pos-difference",), plugins=plugins, **settings)
+    for cell, own in zip(card.baselines[0].cells, card.cells, strict=True):
+        assert cell.edits[0].accuracy.value > own.skyline["mean"].accuracy.value - 0.15
+    assert card.made.plugins == {"baseline pos-difference": card.made.plugins["baseline pos-difference"]}
+
+
+def test_an_outsiders_baseline_may_know_the_suite(plugin_file, suite):
+    plugins = Plugins.load([plugin_file(LABELLED)], packages=False)
+    card = evaluate("reference_saes/ioi-mini/topk-k3-s0", baselines=("copy",), plugins=plugins, **SMALL)
+    assert [cell.edits for cell in card.baselines[0].cells] == [cell.edits for cell in card.cells]
+
+
+def test_a_baseline_without_a_dictionary_for_a_site_is_named(plugin_file, suite):
+    plugins = Plugins.load([plugin_file(LABELLED)], packages=False)
+    with pytest.raises(PluginError, match="the baseline 'lacking' of the plugin 'mine' returned no dictionary for"):
+        evaluate(suite, baselines=("lacking",), plugins=plugins, **SMALL)
+
+
 @pytest.mark.parametrize(
     ("choice", "says"),
     [
