@@ -59,6 +59,8 @@ class Anchor(Record):
 class AnchorsMade(Record):
     """What a track's anchors were made from."""
 
+    scoring: str
+    """The version of the method (`ioi_bench.evaluation.score.SCORING`)."""
     model: str
     model_sha256: str
     circuit: str

@@ -32,7 +32,7 @@ from ioi_bench.evaluation.inputs import gather
 from ioi_bench.evaluation.provenance import versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.runs import COLUMNS
-from ioi_bench.evaluation.score import SCORED_METHODS, cell_value, null_normalised
+from ioi_bench.evaluation.score import SCORED_METHODS, SCORING, cell_value, null_normalised
 from ioi_bench.evaluation.study import CellTable
 from ioi_bench.evaluation.summary import NO_EDIT, SKYLINE, CellDraws, cell_draws, figure, score_draws
 from ioi_bench.lm.circuit import Circuit, RankedCell
@@ -142,6 +142,7 @@ def track_anchors(
         if baseline.model is None:
             cells = _track_cells(found, ranked, boot)
     made = AnchorsMade(
+        scoring=SCORING,
         model=model.name,
         model_sha256=model.sha256,
         circuit=circuit.track,
@@ -343,7 +344,7 @@ def anchors_for(
     if given is not None:
         anchors = given if isinstance(given, TrackAnchors) else read_anchors(given)
         if fault := _fault(anchors.made, model, circuit):
-            raise InputError(f"the anchors that were given are {fault}: compute them with `ioi-bench anchors`")
+            raise InputError(f"the anchors that were given are {fault}: compute them anew with `ioi-bench anchors`")
         return anchors, ""
     shipped = shipped_anchors(circuit.track)
     if shipped is None:
@@ -359,6 +360,8 @@ def anchors_for(
 def _fault(made: AnchorsMade, model: LanguageModel, circuit: Circuit) -> str:
     """What they are of that is not asked for; empty if they fit."""
     spec = task_spec(circuit.task)
+    if made.scoring != SCORING:
+        return f"scored by {made.scoring}, and this version scores by {SCORING}"
     for what, given, own in (
         ("model", made.model_sha256, model.sha256),
         ("circuit", made.circuit_sha256, circuit.sha256),

@@ -29,6 +29,7 @@ from ioi_bench.evaluation.preflight import preflight as run_preflight
 from ioi_bench.evaluation.preflight import require_readable
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
+from ioi_bench.evaluation.score import SCORING
 from ioi_bench.evaluation.study import run_study
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
@@ -173,6 +174,7 @@ def evaluate(
         tables = run_study(study, batch_size, tell)
     results = Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
     made = Made(
+        scoring=SCORING,
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
         model=model.name,

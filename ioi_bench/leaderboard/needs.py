@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ioi_bench.editing import EDITS
 from ioi_bench.evaluation.bootstrap import DRAWS
 from ioi_bench.evaluation.card import Card
-from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, SCORING
 from ioi_bench.task import task_spec
 
 __all__ = ["MIN_PROMPTS", "SEED", "SPLIT", "Needs", "faults"]
@@ -35,6 +35,8 @@ def faults(card: Card, needs: Needs) -> Iterator[str]:
     made = card.made
     spec = task_spec(made.spec)
     n_train, n_split = len(spec.split("train")), len(spec.split(SPLIT))
+    if made.scoring != SCORING:
+        yield f"it was scored by {made.scoring}, and {SCORING} is needed: evaluate the suite again"
     if made.split != SPLIT:
         yield f"it is of the split {made.split!r}, and {SPLIT!r} is needed"
     if not needs.prompts <= made.n_prompts <= n_split:

@@ -28,6 +28,7 @@ MAX_BUDGET = 64
 _NO_PREFLIGHT = ("preflight", "no")
 _SET = "set "
 _MADE = (
+    "scoring",
     "spec",
     "spec_sha256",
     "model",

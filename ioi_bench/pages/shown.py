@@ -47,9 +47,9 @@ class Shown:
 
     @property
     def comparable(self) -> tuple[str, ...]:
-        """What must be the same for two scores to mean the same: the track, by hash, and the split."""
+        """What must be the same for two scores to mean the same: the track, by hash, the split and the scoring."""
         made = self.card.made
-        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split
+        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split, made.scoring
 
     @property
     def scored(self) -> tuple[CardCell, ...]:

@@ -229,10 +229,10 @@ def test_a_card_takes_anchors_from_a_file(found, tmp_path):
     assert card.made.options == {"anchors": "given"}
 
 
-@pytest.mark.parametrize("field", ["model_sha256", "circuit_sha256", "spec_sha256"])
+@pytest.mark.parametrize("field", ["model_sha256", "circuit_sha256", "spec_sha256", "scoring"])
 def test_anchors_of_something_else_are_refused(found, mini, field):
     other = found.model_copy(update={"made": found.made.model_copy(update={field: "0" * 64})})
-    with pytest.raises(InputError, match=r"are of another .* compute them with `ioi-bench anchors`"):
+    with pytest.raises(InputError, match=r"are (of another|scored by) .* compute them anew with `ioi-bench anchors`"):
         anchors_for(*mini, other)
 
 

@@ -19,6 +19,7 @@ from ioi_bench.evaluation.finished_run import FinishedRun, MemberT
 from ioi_bench.evaluation.inputs import Inputs, gather
 from ioi_bench.evaluation.prompts_file import FORMAT, SUITE
 from ioi_bench.evaluation.provenance import versions
+from ioi_bench.evaluation.score import SCORING
 from ioi_bench.evaluation.selection import select, selected_suite
 from ioi_bench.studies.post.chosen import Chosen
 
@@ -91,6 +92,7 @@ class Bench:
             "budgets": BUDGETS,
             "methods": list(methods),
             "schema": SCHEMA_VERSION,
+            "scoring": SCORING,
             "prompts.parquet": FORMAT,
             "version": versions()["ioi-bench"],
         }
