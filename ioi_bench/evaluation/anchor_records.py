@@ -16,7 +16,7 @@ class AnchorEdits(Record):
     accuracy: tuple[Number, ...]
     weight_removed: tuple[Number, ...]
     s: Figure | None = None
-    """S of METHOD §7; none for an edit that no budget bounds."""
+    """S of METHOD §7; none for an edit that no budget bounds, or where the skyline has too little to gain."""
     score: Figure | None = None
     """S beside that of matched random dictionaries; none where there are none, or the cell is not ranked."""
 

@@ -26,13 +26,13 @@ from ioi_bench.evaluation.anchor_records import (
     TrackCell,
 )
 from ioi_bench.evaluation.baselines import Asked, Judged, judge_baseline
-from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
+from ioi_bench.evaluation.bootstrap import Bootstrap, interval, name_pairs
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
 from ioi_bench.evaluation.inputs import gather
 from ioi_bench.evaluation.provenance import versions
 from ioi_bench.evaluation.ranking import rank_cells
 from ioi_bench.evaluation.runs import COLUMNS
-from ioi_bench.evaluation.score import SCORED_METHODS, SCORING, cell_value, null_normalised
+from ioi_bench.evaluation.score import SCORED_METHODS, SCORING, cell_value, gain_reason, null_normalised
 from ioi_bench.evaluation.study import CellTable
 from ioi_bench.evaluation.summary import NO_EDIT, SKYLINE, CellDraws, cell_draws, figure, score_draws
 from ioi_bench.lm.circuit import Circuit, RankedCell
@@ -165,7 +165,8 @@ def anchor_of(baseline: Baseline, judged: Judged, boot: Bootstrap) -> Anchor:
     scores: dict[str, list[Tensor]] = {}
     for cell, table in judged.tables.cells.items():
         draws = cell_draws(table, boot)
-        bounded = baseline.edit is None
+        gap = interval(draws.gap)
+        bounded = baseline.edit is None and not gain_reason(gap.value, gap.low)
         edits = {method: _edits(draws, method, scores, bounded=bounded) for method in judged.methods}
         cells.append(AnchorCell(name=str(cell), edits=edits))
     other = baseline.model is not None
@@ -180,10 +181,13 @@ def anchor_of(baseline: Baseline, judged: Judged, boot: Bootstrap) -> Anchor:
 
 
 def _edits(draws: CellDraws, method: str, scores: dict[str, list[Tensor]], *, bounded: bool) -> AnchorEdits:
-    """Figures of one method in one cell; where it has a score, its draws are added to ``scores``."""
+    """Figures of one method in one cell; where it has a score, its draws are added to ``scores``.
+
+    Without ``bounded`` it has neither S nor score: no budget bounds the edit, or there is too little to gain.
+    """
     at = [i for i, key in enumerate(draws.keys) if key[0] == method]
     budgets = tuple(draws.keys[i][1] for i in at)
-    score = score_draws(draws, method) if draws.null_keys else None
+    score = score_draws(draws, method) if bounded and draws.null_keys else None
     if score is not None:
         scores.setdefault(method, []).append(score.score)
     return AnchorEdits(

@@ -123,6 +123,8 @@ def test_the_untrained_row_is_measured_on_untrained_weights(found, mini):
     for cell in circuit.headline[:3]:
         assert own[str(cell)].no_edit.value == pytest.approx(runs(other, circuit, cell, lambda _, a, __: a), abs=1e-6)
         assert own[str(cell)].skyline.value - own[str(cell)].no_edit.value < 0.1
+    assert row.headline == {}  # there is nothing to gain, and so nothing to score
+    assert all(edits.s is edits.score is None for cell in row.cells for edits in cell.edits.values())
     trained = {cell.name: cell for cell in found.cells}
     assert trained["io@nm-out"].no_edit.value < 0.1 < own["io@nm-out"].no_edit.value
 
