@@ -110,11 +110,8 @@ def _row_faults(row: Anchor, scored: list[CardCell], methods: list[str]) -> Iter
                 if not same or (edits.accuracy, edits.weight_removed) != (own.null.accuracy, own.null.weight_removed):
                     yield f"{where} is not the null of the card's score"
                 continue
-            if (
-                edits.s is None
-                or edits.score is None
-                or not _follows(edits.s.value, own.s_null.value, edits.score.value)
-            ):
+            score = edits.score
+            if edits.s is None or score is None or not _follows(edits.s.value, own.s_null.value, score.value):
                 yield f"the score of {where} does not follow from its S and that of the null"
                 continue
             sums[method] += score.value or 0.0

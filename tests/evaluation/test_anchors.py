@@ -104,12 +104,12 @@ def test_mean_ablation_writes_the_train_mean(found, mini):
 
 
 def test_shuffled_labels_are_worth_nothing(found):
-    for cell in found.row("shuffled-skyline").cells:
+    """All 20,000 labels shuffled leave nothing of a code; 600 leave noise, which is far from one."""
+    for cell in shipped_anchors("ioi-mini").row("shuffled-skyline").cells:
         for edits in cell.edits.values():
-            assert edits.s is None or edits.s.value is None or edits.s.value < 0.25
+            assert edits.s is None or edits.s.value < 0.02
     shuffled, true = (found.row(name).headline["aware"].value for name in ("shuffled-skyline", "skyline-encoded"))
-    assert shuffled < 0.05
-    assert true > 0.7
+    assert shuffled < true - 0.6
 
 
 # -- untrained --------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_anchors_of_something_else_are_refused(found, mini, field):
     ("damage", "says"),
     [
         (lambda text: text[:500], "cannot be read as anchors"),
-        (lambda text: text.replace("0.", "NaN, 0.", 1), "cannot be read as anchors"),
+        (lambda text: text.replace('"low": 0.', '"low": NaN, "low": 0.', 1), "NaN is no number"),
         (lambda text: json.dumps(json.loads(text) | {"schema_version": 2}), "schema_version: Input should be 1"),
         (lambda text: json.dumps(json.loads(text) | {"rows": 3}), "no anchors of this version: rows"),
         (lambda text: json.dumps(json.loads(text) | {"more": 3}), "no anchors of this version: more"),

@@ -11,6 +11,7 @@ from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError, PluginError, UnknownNameError
 from ioi_bench.evaluation.card import Card
 from ioi_bench.evaluation.evaluate import evaluate
+from ioi_bench.evaluation.recompute import differences
 from ioi_bench.plugins import LoadOptions, Plugins
 from ioi_bench.sites import Site
 
@@ -155,6 +156,15 @@ def _at_the_root(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
 
 
+def differs(row, card):
+    """Where a baseline's row is not what a card shows; a run beside others may differ in the last bits."""
+    names = {"headline", "cells"}
+    cells = {"name", "edits", "scores", "faithfulness"}
+    given = row.model_dump(include=names)
+    found = card.model_dump(include={"headline": True, "cells": {"__all__": cells}})
+    return list(differences(given, found, 1e-4))
+
+
 def test_a_row_of_a_baseline_is_the_card_that_its_dictionaries_would_get(suite):
     """The oracle: the identity as a suite of its own."""
     from ioi_bench.dictionaries.nulls import Linear
@@ -164,8 +174,7 @@ def test_a_row_of_a_baseline_is_the_card_that_its_dictionaries_would_get(suite):
     card = evaluate(suite, baselines=("neurons",), plugins=plugins, **SMALL)
     made = {site: Linear(torch.eye(32), torch.zeros(32)) for site in load_circuit("ioi-mini").sites}
     own = evaluate(Suite("identity", "ioi-mini", made), plugins=plugins, **SMALL)
-    assert card.baselines[0].headline == own.headline
-    assert [cell.edits for cell in card.baselines[0].cells] == [cell.edits for cell in own.cells]
+    assert not differs(card.baselines[0], own)
 
 
 LABELLED = """
@@ -206,7 +215,7 @@ def test_an_outsiders_baseline_may_know_labels(plugin_file):
 def test_an_outsiders_baseline_may_know_the_suite(plugin_file, suite):
     plugins = Plugins.load([plugin_file(LABELLED)], packages=False)
     card = evaluate("reference_saes/ioi-mini/topk-k3-s0", baselines=("copy",), plugins=plugins, **SMALL)
-    assert [cell.edits for cell in card.baselines[0].cells] == [cell.edits for cell in card.cells]
+    assert not differs(card.baselines[0], card)
 
 
 def test_a_baseline_without_a_dictionary_for_a_site_is_named(plugin_file, suite):
