@@ -97,11 +97,11 @@ def followed(path):
 def test_what_evaluate_writes_passes(small):
     found = checked(small.card, small)
     assert all(check.passed for check in found)
-    assert [check.name for check in found][-2:] == ["figures", "other figures"]
-    assert found[-2].worst == 0.0
-    assert found[-2].tolerance == TOLERANCE
+    assert [check.name for check in found][-3:] == ["figures", "other figures", "anchors"]
+    assert found[-3].worst == 0.0
+    assert found[-3].tolerance == TOLERANCE
     for name in ("dead_share", "geometry", "explained.share"):
-        assert name in found[-1].detail
+        assert name in found[-2].detail
     require_passed(found)
 
 
