@@ -39,6 +39,7 @@ PAGES += [
         "hub",
         "leaderboard-page",
         "reference-saes",
+        "seasons",
         "selection",
         "submitting",
         "training",
@@ -48,7 +49,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report", "anchors")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors")
 
 
 def shell_lines(page):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
+from ioi_bench.cli import leaderboard, model, plugins, reference, season, study, task
 from ioi_bench.cli.anchors import anchors
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
@@ -66,6 +66,7 @@ app.add_typer(study.app)
 app.add_typer(plugins.app)
 app.add_typer(reference.app)
 app.add_typer(leaderboard.app)
+app.add_typer(season.app)
 
 
 def _version(asked: bool) -> None:

@@ -13,6 +13,7 @@ from ioi_bench.cli import options
 from ioi_bench.cli.console import Report, cache_folder, out, progress, say
 from ioi_bench.cli.reference import hint_for
 from ioi_bench.cli.releases import AllKnown, Layer, ReleaseName, Width, chosen, run_each
+from ioi_bench.cli.season import split_named
 from ioi_bench.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def evaluate(
         list[str] | None, typer.Option("--report", help="A report beside card.json, such as markdown; may be repeated.")
     ] = None,
     plugin: options.Plugin = None,
-    split: Annotated[str, typer.Option("--split", help="validation or test; choose on validation.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="validation, test, drawn:KEY or season:NAME; choose on validation.")
+    ] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
     methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
     cells: Annotated[
@@ -100,6 +103,7 @@ def evaluate(
     from ioi_bench.plugins.loading import load_source
     from ioi_bench.plugins.sources import open_source
 
+    judged = split_named(split)
     plugins = options.load_plugins(plugin)
     given = options.load_options(hook=hook, arch=arch, model=model, scale=scale, settings=settings)
 
@@ -120,7 +124,7 @@ def evaluate(
                 loaded,
                 options=own,
                 model=model or own.model,
-                split=split,
+                split=judged,
                 prompts=prompts,
                 train_prompts=train_prompts,
                 budgets=options.numbers("--budgets", budgets),

@@ -56,7 +56,7 @@ def evaluate(
     track: str | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     cells: Sequence[str] | None = None,
-    split: str = "test",
+    split: Split | str = "test",
     prompts: int | None = None,
     train_prompts: int | None = None,
     budgets: Sequence[int] = DEFAULT_BUDGETS,
@@ -87,7 +87,8 @@ def evaluate(
         track: ``circuit`` or ``hook``, where a dictionary of a circuit's head could be judged on either.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         cells: names of those that are judged, such as ``io@nm-out``; by default all of the circuit.
-        split: the prompts that are edited; F1 rankings and means always come from train.
+        split: the prompts that are edited, by name or as they were drawn (a season's, say); F1 rankings and means
+            always come from train.
         prompts: only the first so many.
         train_prompts: only the first so many train prompts (faster; the card says so).
         budgets: numbers of features that edits may change; 1, 2 and 4 are scored.
@@ -191,7 +192,7 @@ def evaluate(
         | ({"cross-site": "yes"} if cross_site else {})
         | ({} if anchors is None else {"anchors": "given"}),
         plugins=outsiders(plugins, chosen, came, suite, model),
-        split=split,
+        split=judged.name,
         n_prompts=len(judged),
         n_train_prompts=len(train),
         full_train=train_prompts is None,

@@ -16,6 +16,7 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
 from ioi_bench.leaderboard.results import Entry
+from ioi_bench.leaderboard.seasons.standing import SeasonResult
 
 __all__ = ["NOT_STATED", "Shown", "edit_of", "of_card", "of_entry", "shown_budget"]
 
@@ -34,6 +35,7 @@ class Shown:
         address: where the weights lie, as it was submitted, or as the card says.
         submission, verdict, badge: None in a report on one's own cards; no verdict before verification.
         folder: of ``card.json`` and ``prompts.parquet``.
+        seasons: what it reached on secret prompts.
     """
 
     slug: str
@@ -44,6 +46,7 @@ class Shown:
     submission: Submission | None = None
     verdict: Verdict | None = None
     badge: Badge | None = None
+    seasons: tuple[SeasonResult, ...] = ()
 
     @property
     def comparable(self) -> tuple[str, ...]:
@@ -122,6 +125,7 @@ def of_entry(entry: Entry) -> Shown:
         submission=entry.submission,
         verdict=entry.verdict,
         badge=entry.badge,
+        seasons=entry.seasons,
     )
 
 

@@ -70,7 +70,7 @@ class Table:
     @property
     def split(self) -> str:
         """Which prompts."""
-        return self.rows[0].comparable[-1]
+        return self.rows[0].comparable[4]
 
     @cached_property
     def methods(self) -> list[str]:
@@ -137,11 +137,11 @@ def tables_of(rows: Sequence[Row], link: str, *, compare: bool, badges: bool) ->
 
 
 def _title(key: tuple[str, ...], names: Counter[str]) -> str:
-    track, spec, model, circuit, split = key
+    track, spec, model, circuit, split, scoring = key
     if names[track] == 1:
         return track
     hashes = "/".join(one[:_SHORT_HASH] for one in (spec, model, circuit))
-    return f"{track}, {split} ({hashes})"
+    return f"{track}, {split}, {scoring} ({hashes})"
 
 
 def _lines(rows: Sequence[Row]) -> tuple[Line, ...]:
