@@ -41,8 +41,9 @@ def anchors(
       ioi-bench anchors --baseline das --baseline pca --prompts 200
     """
     from ioi_bench.cli.anchors_table import anchors_table
+    from ioi_bench.evaluation.anchor_files import write_anchors
     from ioi_bench.evaluation.anchor_records import CardAnchors
-    from ioi_bench.evaluation.anchors import track_anchors, write_anchors
+    from ioi_bench.evaluation.anchors import track_anchors
     from ioi_bench.lm.model import load_model
 
     loaded = load_model(model, options.device_name(device))

@@ -14,8 +14,9 @@ from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite, check_fits
 from ioi_bench.editing.base import check_budgets
 from ioi_bench.errors import InputError, StorageError, UnknownNameError
+from ioi_bench.evaluation.anchor_files import anchors_for
 from ioi_bench.evaluation.anchor_records import CardAnchors, TrackAnchors
-from ioi_bench.evaluation.anchors import MATCHED, anchors_for, suite_anchors, suite_baselines
+from ioi_bench.evaluation.anchors import MATCHED, suite_anchors, suite_baselines
 from ioi_bench.evaluation.assemble import Results, assemble, write_results
 from ioi_bench.evaluation.baselines import Asked, baseline_row, judge_baseline
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import torch
 
+from ioi_bench.evaluation.anchor_files import shipped_anchors
 from ioi_bench.evaluation.anchor_records import Anchor, TrackAnchors, TrackCell
-from ioi_bench.evaluation.anchors import MATCHED, OF_SUITE, shipped_anchors
+from ioi_bench.evaluation.anchors import MATCHED, OF_SUITE
 from ioi_bench.evaluation.card import Card, CardCell
 from ioi_bench.evaluation.card_records import Figure
 from ioi_bench.evaluation.score import SCORED_METHODS, null_normalised

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ioi_bench.evaluation.anchors import OF_SUITE, OF_TRACK, read_anchors
+from ioi_bench.evaluation.anchor_files import read_anchors
+from ioi_bench.evaluation.anchors import OF_SUITE, OF_TRACK
 
 SUITE = Path(__file__).parents[2] / "reference_saes" / "ioi-mini" / "topk-k3-s0"
 SMALL = ("--prompts", "20", "--train-prompts", "200")

@@ -10,16 +10,8 @@ import pytest
 
 from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.errors import InputError, UnknownNameError
-from ioi_bench.evaluation.anchors import (
-    OF_SUITE,
-    OF_TRACK,
-    anchors_for,
-    read_anchors,
-    shipped_anchors,
-    track_anchors,
-    track_baselines,
-    write_anchors,
-)
+from ioi_bench.evaluation.anchor_files import anchors_for, read_anchors, shipped_anchors, write_anchors
+from ioi_bench.evaluation.anchors import OF_SUITE, OF_TRACK, track_anchors, track_baselines
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.data import silent
 from ioi_bench.evaluation.evaluate import evaluate

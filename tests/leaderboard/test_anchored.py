@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ioi_bench.evaluation.anchors import shipped_anchors
+from ioi_bench.evaluation.anchor_files import shipped_anchors
 from ioi_bench.leaderboard.anchored import anchors_fault, constants_fault
 from ioi_bench.leaderboard.checks import check_card
 from ioi_bench.leaderboard.needs import Needs, faults

@@ -14,6 +14,7 @@ from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.evaluation.recompute import differences
 from ioi_bench.plugins import LoadOptions, Plugins
 from ioi_bench.sites import Site
+from ioi_bench.testing.plugins import plugin_cases
 
 SMALL = {"prompts": 30, "train_prompts": 300, "budgets": (1, 2), "methods": ("exchange",)}
 
@@ -271,3 +272,14 @@ def test_sqrt_d_undoes_a_scale_that_was_lost(suite):
         torch.testing.assert_close(scaled.dictionaries[site].decode(scaled.dictionaries[site].encode(x)), x)
     card = evaluate(suite, options=LoadOptions(scale="sqrt-d"), plugins=Plugins.load(packages=False), **SMALL)
     assert card.made.suite_sha256 != suite.sha256
+
+
+def test_the_kit_checks_a_baseline_that_needs_labels_or_the_suite(plugin_file):
+    """`ioi-bench plugins check` fits it to a head of ioi-mini; without a dictionary there, it says so."""
+    sound = LABELLED.replace('            Baseline("lacking", "x", fit_all=lambda inputs: {}),\n', "")
+    cases = {case.name: case for case in plugin_cases(Plugins.load([plugin_file(sound)], packages=False), "mine")}
+    assert set(cases) == {"baseline pos-difference", "baseline copy"}
+    assert cases["baseline pos-difference"].dictionary.d_sae == 1
+    assert cases["baseline copy"].dictionary.d_sae == 8 * 32
+    with pytest.raises(PluginError, match=r"the baseline 'lacking' .* returned no dictionary"):
+        list(plugin_cases(Plugins.load([plugin_file(LABELLED)], packages=False), "mine"))
