@@ -43,13 +43,14 @@ PAGES += [
         "selection",
         "submitting",
         "training",
+        "uncertainty",
         "verifying",
     )
 ]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors", "compare")
 
 
 def shell_lines(page):

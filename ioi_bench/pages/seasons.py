@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ioi_bench.evaluation.card import Card, Figure
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.pages.shown import Shown
-from ioi_bench.pages.ties import difference
+from ioi_bench.uncertainty.ties import difference
 
 __all__ = ["SeasonLine", "season_lines"]
 

@@ -17,6 +17,7 @@ from ioi_bench.hub.address import HubAddress
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
 from ioi_bench.leaderboard.results import Entry
 from ioi_bench.leaderboard.seasons.standing import SeasonResult
+from ioi_bench.uncertainty.draws import scored_cells
 
 __all__ = ["NOT_STATED", "Shown", "edit_of", "of_card", "of_entry", "shown_budget"]
 
@@ -57,7 +58,7 @@ class Shown:
     @property
     def scored(self) -> tuple[CardCell, ...]:
         """The ranked headline cells."""
-        return tuple(cell for cell in self.card.cells if cell.headline and cell.ranked)
+        return scored_cells(self.card)
 
     @property
     def score(self) -> Figure | None:

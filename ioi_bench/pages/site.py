@@ -35,13 +35,13 @@ from ioi_bench.leaderboard.results import (
 )
 from ioi_bench.leaderboard.seasons.standing import season_files
 from ioi_bench.pages.chart import vega_script
-from ioi_bench.pages.draws import read_draws
 from ioi_bench.pages.lines import compared_record
 from ioi_bench.pages.render import licences, linked, render, script_json, static
 from ioi_bench.pages.rows import Row, row_of
 from ioi_bench.pages.seasons import season_lines
 from ioi_bench.pages.shown import of_entry
 from ioi_bench.pages.tables import Table, tables_of
+from ioi_bench.uncertainty.draws import read_draws
 
 __all__ = ["Built", "Site", "Stamp"]
 
@@ -216,7 +216,7 @@ def _digest(folder: Path, out: Path, live: bool) -> Row | str:
         return str(error).replace(str(folder), folder.name)
     draws, contradicted = None, ""
     try:
-        draws = read_draws(shown)
+        draws = read_draws(shown.card, shown.folder)
     except InputError as error:
         if shown.badge == "self-reported":  # the files of others are those that a verdict names by their hashes
             contradicted = str(error).replace(str(folder), folder.name)

@@ -14,7 +14,7 @@ from ioi_bench.pages.chart import overview_budget, overview_spec
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.render import script_json
 from ioi_bench.pages.rows import CellMark, Row
-from ioi_bench.pages.ties import Place, ranked
+from ioi_bench.uncertainty.ties import Place, ranked
 
 __all__ = ["Line", "Mark", "Table", "tables_of"]
 
@@ -28,7 +28,7 @@ class Line:
     """A row and where it stands; no place without a score."""
 
     row: Row
-    place: Place | None
+    place: Place[Row] | None
 
 
 @dataclass(frozen=True)
