@@ -34,6 +34,7 @@ PAGES = [
 PAGES += [
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "anchors",
         "attention-study",
         "hub",
         "leaderboard-page",
@@ -50,7 +51,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report", "season", "compare")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors", "compare")
 
 
 def shell_lines(page):

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ioi_bench.cli import leaderboard, model, plugins, reference, season, study, task
+from ioi_bench.cli.anchors import anchors
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.compare import compare
 from ioi_bench.cli.console import say
@@ -58,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report, compare):
+for command in (evaluate, inspect, skyline, anchors, train, select, calibrate, releases, submit, report, compare):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)

@@ -48,6 +48,9 @@ def evaluate(
     baseline: Annotated[
         list[str] | None, typer.Option("--baseline", help="A row beside the suite, such as pca; may be repeated.")
     ] = None,
+    anchors: Annotated[
+        Path | None, typer.Option("--anchors", help="The track's, from `ioi-bench anchors`; ioi-mini's ship.")
+    ] = None,
     report: Annotated[
         list[str] | None, typer.Option("--report", help="A report beside card.json, such as markdown; may be repeated.")
     ] = None,
@@ -139,6 +142,7 @@ def evaluate(
                 split=judged,
                 train_prompts=train_prompts,
                 cells=None if cells is None else options.words(cells),
+                anchors=anchors,
                 plugins=plugins,
                 device=options.device_name(device),
                 batch_size=batch_size,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ioi_bench.atomic import write_file
 from ioi_bench.dictionaries.supervised import SupervisedCodes
+from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.bootstrap import Bootstrap
 from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Made
 from ioi_bench.evaluation.card_cells import Scope, cell_figures
@@ -47,7 +48,7 @@ class Results:
     frozen_ranking: bool
 
 
-def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
+def assemble(results: Results, made: Made, circuit: Circuit, anchors: CardAnchors) -> Card:
     """Draw the bootstrap and write down every figure."""
     study = results.study
     scope = Scope(
@@ -75,6 +76,7 @@ def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
         headline=headline,
         cells=cells,
         cross_sections=sections,
+        anchors=anchors,
         warnings=warnings,
     )
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
+from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.card_records import (
     CellScore,
     CrossSectionFigures,
@@ -52,7 +53,7 @@ __all__ = [
     "card_schema",
 ]
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 
 
 _MAX_BYTES = 64 << 20  # one with all methods and some baselines has 3 MB
@@ -175,13 +176,15 @@ class Made(Record):
 class Card(Record):
     """A score card."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     track: str
     made: Made
     headline: dict[str, HeadlineScore]
     """By edit method; ``exchange`` is the one that ranks."""
     cells: tuple[CardCell, ...]
     cross_sections: tuple[CrossSectionFigures, ...]
+    anchors: CardAnchors
+    """What must score nothing and what knows the answer; they do not count in anything else of the card."""
     baselines: tuple[BaselineRow, ...] = ()
     """The rows that were asked for; they do not count in anything else of the card."""
     warnings: tuple[CardWarning, ...] = ()

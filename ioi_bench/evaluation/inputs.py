@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from ioi_bench.dictionaries.cross_site import CrossSite
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.evaluation.codes import SiteCodes, SiteInputs, dictionary_codes, oracle_codes
-from ioi_bench.evaluation.data import Capture, SplitData, TrainData, read_split, read_train
+from ioi_bench.evaluation.data import Capture, Progress, SplitData, TrainData, read_split, read_train
 from ioi_bench.evaluation.shipped import fit_codes, fitted_codes, read_skylines
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["Inputs", "gather", "null_seed"]
+__all__ = ["Inputs", "gather", "inputs_on", "null_seed"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,12 @@ class Inputs:
         names = self.train.n_values if explain else None
         return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds, names=names)
 
+    @property
+    def train_split(self) -> Split:
+        """The train prompts whose activations these are."""
+        split = self.data.split.spec.split("train")
+        return split.head(len(next(iter(self.train.activations.values()))))
+
     def train_at(self, site: Site) -> Float[Tensor, "prompt d_in"]:
         """Train activations."""
         return self.train.activations[site]
@@ -119,6 +125,21 @@ def gather(
     data = read_split(capture, circuit, cells, split, sources)
     skylines = oracle_codes(kinds, read.values, read.n_values, data.base_values, data.base)
     return Inputs(capture.model, circuit, cells, data, read, kinds["skyline"], skylines)
+
+
+def inputs_on(
+    model: Callable[[LanguageModel, int], LanguageModel], inputs: Inputs, seed: int, batch_size: int, progress: Progress
+) -> Inputs:
+    """The same cells, prompts and train prompts on another model, which is made from the one of the inputs.
+
+    Nothing is kept in a cache: the model is not worth it.
+    """
+    other = model(inputs.model, seed)
+    circuit, judged = inputs.circuit, inputs.data.split
+    capture = Capture(other, batch_size, None, progress)
+    return gather(
+        capture, circuit, judged, inputs.train_split, mse=False, sources=inputs.data.sources, cells=inputs.cells
+    )
 
 
 def null_seed(*what: object) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "gain_reason",
     "null_normalised",
     "ranking_reason",
+    "untrained_reason",
 ]
 
 SCORING = "ioi-v1.1"
@@ -133,3 +134,24 @@ def ranking_reason(gap: float, gap_low: float, s_null: float) -> str:
     if not s_null <= MAX_NULL_S:
         return f"random dictionaries reach S = {s_null:.2f} ({MAX_NULL_S} at most)"
     return ""
+
+
+def untrained_reason(gap: float, gap_low: float, seed: int) -> str:
+    """Why a cell that untrained models pass cannot be ranked; empty where this one fails (METHOD §7).
+
+    An untrained model passes where `gain_reason` would let a trained one pass. Sutter et al. 2025 (arXiv 2507.08802):
+    a map that is rich enough finds any algorithm in a randomly initialised model, too.
+
+    Args:
+        gap: ``acc_sky − acc_no-edit`` on the untrained model, with a skyline fitted there.
+        gap_low: lower end of its 95 % interval.
+        seed: of the untrained model.
+
+    >>> untrained_reason(0.05, 0.03, 0)
+    ''
+    >>> untrained_reason(0.3, 0.2, 1)
+    'the skyline gains 0.300 over no edit on an untrained model, too (seed 1)'
+    """
+    if gain_reason(gap, gap_low):
+        return ""
+    return f"the skyline gains {gap:.3f} over no edit on an untrained model, too (seed {seed})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -73,6 +73,7 @@ class CellDraws:
         null_keys: the edits that random dictionaries were given.
         null_means: columns `COLUMNS` for them.
         null_values: and their values.
+        anchor_means, anchor_values: the same of what is made from the suite; None where results were read from a file.
     """
 
     keys: tuple[Key, ...]
@@ -81,6 +82,8 @@ class CellDraws:
     null_keys: tuple[Key, ...]
     null_means: Float[Tensor, "draw seed edit column"]
     null_values: Float[Tensor, "draw seed edit"]
+    anchor_means: Float[Tensor, "draw anchor edit column"] | None = None
+    anchor_values: Float[Tensor, "draw anchor edit"] | None = None
 
     def column(self, key: Key, name: str) -> Float[Tensor, " draw"]:
         """One column of one edit."""
@@ -109,7 +112,11 @@ def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
             skyline_weight=skyline_weight.view(shape),
         )
 
-    return CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
+    found = CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
+    if table.anchors is None:
+        return found
+    anchors = boot.mean(table.anchors)
+    return replace(found, anchor_means=anchors, anchor_values=valued(anchors))
 
 
 def edit_figures(

@@ -71,6 +71,8 @@ def faults(card: Card, needs: Needs) -> Iterator[str]:
         yield f"it has seed {made.seed} and {made.n_draws:,} draws, and seed {SEED} with {DRAWS:,} is needed"
     if card.baselines:
         yield "it has rows of baselines, whose results per prompt are not in the file: leave --baseline out"
+    if "anchors" in made.options:
+        yield "it shows anchors from a file (--anchors): a leaderboard's cards have those that ship, or none"
     if outside := [what for what in made.plugins if not what.startswith("loader ")]:
         yield (
             f"{', '.join(outside)} took part: what ranks must come from ioi-bench's own methods, metrics, models and "

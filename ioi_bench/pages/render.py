@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ioi_bench.evaluation.score import HEADLINE_METHOD
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.leaderboard.records import BADGES
 from ioi_bench.pages import drawing, marks
 from ioi_bench.pages.shown import edit_of, shown_budget
@@ -123,6 +123,7 @@ def _environment() -> jinja2.Environment:
         "curves": drawing.curves,
         "edit_of": edit_of,
         "headline": HEADLINE_METHOD,
+        "scored_methods": SCORED_METHODS,
         "mark": drawing.series_mark,
         "method_class": drawing.method_class,
         "number": marks.number,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ioi_bench.errors import InputError
+from ioi_bench.evaluation.anchor_lines import AnchorLine, anchor_lines
 from ioi_bench.evaluation.card import Card, CardCell, EditFigures, Figure, Made
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.hub.address import HubAddress
@@ -96,6 +97,11 @@ class Shown:
         except InputError:
             return None
         return f"https://huggingface.co/{at.repo}/tree/{at.asked}" + (f"/{at.folder}" if at.folder else "")
+
+    @property
+    def anchors(self) -> tuple[AnchorLine, ...]:
+        """Nulls, ceilings and what else stands beside it."""
+        return anchor_lines(self.card.anchors)
 
     @property
     def command(self) -> str:
