@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
+from ioi_bench.cli.audit import audit
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
@@ -57,7 +58,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report, audit):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
