@@ -35,6 +35,7 @@ PAGES += [
     ROOT / "docs" / f"{name}.md"
     for name in (
         "attention-study",
+        "audit",
         "hub",
         "leaderboard-page",
         "reference-saes",
@@ -47,7 +48,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report")
+LONG += ("reference", "submit", "leaderboard", "report", "audit")
 
 
 def shell_lines(page):

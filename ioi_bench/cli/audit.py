@@ -93,8 +93,9 @@ def audit(
             total, left, seconds = bench.estimate(units)
             say(f"{total} evaluations, {total - left} of them kept from before: {duration(seconds)} for the rest")
             return
-        result = measure(plan, date=date.today().isoformat(), announce=say)
-    write_audit(result, folder, _command(suites, run, amount, folder, verdicts), verdicts)
+        command = _command(suites, run, amount, folder)
+        result = measure(plan, date=date.today().isoformat(), command=command, announce=say)
+    write_audit(result, folder, verdicts)
     if json:
         print_json(result.to_json())
     else:

@@ -123,7 +123,7 @@ def test_what_is_spoilt_stays_so_at_a_larger_share(planted, name):
         if name == "noise":
             return set((found.directions != planted.directions).any(1).nonzero()[:, 0].tolist())
         if name == "missing":
-            return {i for i in range(planted.d_sae) if not (found.directions == planted.directions[i]).all(1).any()}
+            return set((found.value == 0).flatten(1).all(1).nonzero()[:, 0].tolist())
         return set((found.index[:, 0, 0] != found.index[:, 1, 0]).nonzero()[:, 0].tolist())
 
     shares = (0.0, 0.3, 0.6, 1.0)

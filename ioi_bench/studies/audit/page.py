@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.studies.audit.corruptions import CORRUPTIONS, GROUP
 from ioi_bench.studies.audit.gates import FAMILIES, PAIRS
 from ioi_bench.studies.audit.measured import METRICS
-from ioi_bench.studies.audit.plan import CHECKPOINTED
+from ioi_bench.studies.audit.plan import CHECKPOINTED, SUITES
 from ioi_bench.studies.audit.planted import PARTS
 from ioi_bench.studies.post.markdown import markdown_table
 
@@ -25,6 +26,7 @@ _PICTURES = {
     "planted": "Figures against the share of features that is spoilt",
     "checkpoints": "Scores by epoch",
 }
+_WIDTH, _WHOLE_WORDS = 118, {"break_long_words": False, "break_on_hyphens": False}
 _SMALL = 0.02  # of a score: less than that is no cost worth the name
 _ABOUT = {
     "noise": "a feature's direction becomes half noise, at its norm",
@@ -50,7 +52,25 @@ def audit_page(found: Audit) -> str:
             there = found.tables.get(name, True)  # no figure of what was not measured
             lines += [f"![{_PICTURES[name]}](audit/{name}.png)", ""] if there else []
     lines += _made(found)
-    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+    return "\n".join(_wrapped(lines)).rstrip() + "\n"
+
+
+def _wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Paragraphs and list entries of even lines; tables, headings, pictures and blocks of code as they are.
+
+    >>> list(_wrapped(["- one", "entry", "", "| a |"]))
+    ['- one entry', '', '| a |']
+    """
+    paragraph: list[str] = []
+    for line in [*lines, ""]:
+        if not line or line.startswith(("|", "#", "!", "```", "$ ", "- ")):
+            text = " ".join(" ".join(paragraph).split())
+            yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  " * text.startswith("- "), **_WHOLE_WORDS)
+            paragraph = [line] if line.startswith("- ") else []
+            if not line.startswith("- "):
+                yield line
+        else:
+            paragraph.append(line)
 
 
 def _top(found: Audit) -> Iterator[str]:
@@ -96,7 +116,7 @@ def _verdicts(found: Audit) -> Iterator[str]:
 
 def _gate(name: str, value: float | None) -> str:
     digits = 4 if name == "separation" else 3
-    return "(–)" if value is None else f"({value:.{digits}f})"
+    return f"({_number(value, digits)})"
 
 
 def _retest(found: Audit) -> Iterator[str]:
@@ -254,6 +274,9 @@ def _made(found: Audit) -> Iterator[str]:
     yield "```"
     yield ""
     train = "all train prompts" if amount["train_prompts"] is None else f"{amount['train_prompts']:,} train prompts"
+    suites = sorted({row["suite"] for row in found.rows if row["part"] == SUITES})
+    yield f"Suites: {', '.join(suites)}."
+    yield ""
     yield f"Suites and checkpoints on {amount['prompts']:,} prompts a split (`drawn:audit-0`, `-1`, …) with"
     yield f"{train}; planted "
     planted = amount["planted_train_prompts"]
