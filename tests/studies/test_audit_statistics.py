@@ -17,7 +17,7 @@ from ioi_bench.studies.audit.corruptions import CORRUPTIONS
 from ioi_bench.studies.audit.gates import FAMILIES, PAIRS, verdict
 from ioi_bench.studies.audit.reliability import coefficients_of_variation, icc_one_way, icc_two_way, spearman
 from ioi_bench.studies.audit.tables import planted_table
-from ioi_bench.studies.audit.telling_apart import family_p_values, separation, two_sided_p
+from ioi_bench.studies.audit.telling_apart import _resampled, family_p_values, separation, two_sided_p
 
 # Shrout & Fleiss 1979, table 2: six targets, four judges.
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7.0]])
@@ -132,8 +132,6 @@ def test_p_counts_seeds_in_full():
     assert two_sided_p(seeds, seeds + 0.3) > 0.5
     assert two_sided_p(seeds, seeds + 30) < 0.001
     rng = np.random.default_rng(0)
-    from ioi_bench.studies.audit.telling_apart import _resampled
-
     assert _resampled(seeds[:, 1:], rng).var() == pytest.approx(1 / 3, rel=0.05)
 
 

@@ -26,7 +26,7 @@ _PICTURES = {
     "planted": "Figures against the share of features that is spoilt",
     "checkpoints": "Scores by epoch",
 }
-_WIDTH, _WHOLE_WORDS = 118, {"break_long_words": False, "break_on_hyphens": False}
+_WIDTH = 118
 _SMALL = 0.02  # of a score: less than that is no cost worth the name
 _ABOUT = {
     "noise": "a feature's direction becomes half noise, at its norm",
@@ -65,7 +65,10 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
     for line in [*lines, ""]:
         if not line or line.startswith(("|", "#", "!", "```", "$ ", "- ")):
             text = " ".join(" ".join(paragraph).split())
-            yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  " * text.startswith("- "), **_WHOLE_WORDS)
+            indent = "  " if text.startswith("- ") else ""
+            yield from textwrap.wrap(
+                text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
             paragraph = [line] if line.startswith("- ") else []
             if not line.startswith("- "):
                 yield line
