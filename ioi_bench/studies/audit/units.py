@@ -245,7 +245,9 @@ def _read(path: Path, about: About, suite_sha256: str) -> Judged:
 
 def _values(path: Path) -> dict[str, np.ndarray]:
     try:
-        with storage_errors("read", path), np.load(path, allow_pickle=False) as file:
+        with storage_errors("read", path):
+            data = path.read_bytes()
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{str(path)!r} is damaged ({error}): delete it, and it is made again") from error
