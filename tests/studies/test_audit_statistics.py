@@ -121,26 +121,31 @@ def test_where_lower_is_better_groups_begin_at_the_lowest():
 def test_p_is_the_normal_one_where_only_prompts_vary():
     rng = np.random.default_rng(0)
     difference = rng.normal(0.02, 0.01, 20_001)  # two standard errors
-    found = two_sided_p(np.tile(difference, (3, 1)), np.zeros((3, 20_001)))
-    assert found == pytest.approx(2 * stats.norm.sf(2), abs=0.004)
+    found = [
+        two_sided_p(np.tile(difference, (3, 1)), np.zeros((3, 20_001)), over_seeds=which) for which in (True, False)
+    ]
+    assert found == pytest.approx([2 * stats.norm.sf(2)] * 2, abs=0.004)
 
 
 def test_p_counts_seeds_in_full():
     # No variance over prompts; seeds −1, 0, 1 and −1, 0, 1 shifted by d. The stretched resampling of three seeds has
     # variance s²/3 each, s² = 1: a difference of 0.3 is .37 standard errors, and nothing is shown.
     seeds = np.repeat([[-1.0], [0.0], [1.0]], 4001, axis=1)
-    assert two_sided_p(seeds, seeds + 0.3) > 0.5
-    assert two_sided_p(seeds, seeds + 30) < 0.001
+    assert two_sided_p(seeds, seeds + 0.3, over_seeds=True) > 0.5
+    assert two_sided_p(seeds, seeds + 0.3, over_seeds=False) < 0.001
+    assert two_sided_p(seeds, seeds + 30, over_seeds=True) < 0.001
     rng = np.random.default_rng(0)
     assert _resampled(seeds[:, 1:], rng).var() == pytest.approx(1 / 3, rel=0.05)
 
 
 def test_families_that_are_not_there_have_no_p():
-    draws = {FAMILIES["relu"]: np.zeros((3, 101)), FAMILIES["gated"]: np.ones((3, 101))}
-    found = family_p_values(draws)
+    draws = {FAMILIES["relu"]: np.zeros((3, 301)), FAMILIES["gated"]: np.ones((3, 301))}
+    found = family_p_values(draws, over_seeds=False)
     assert found["relu–gated"] < 0.01
     assert [found[pair] for pair in found if pair != "relu–gated"] == [None] * (len(PAIRS) - 1)
-    assert family_p_values(draws | {FAMILIES["gated"]: np.full((3, 101), np.nan)})["relu–gated"] is None
+    assert (
+        family_p_values(draws | {FAMILIES["gated"]: np.full((3, 101), np.nan)}, over_seeds=True)["relu–gated"] is None
+    )
 
 
 PASSING = {

@@ -14,7 +14,11 @@ MIN_ICC = 0.95
 """Test–retest: ICC(2,1) of the suites over splits drawn anew."""
 
 MAX_P = 0.01
-"""Separation: the p value of every pair of `FAMILIES` must be below."""
+"""Separation: the p value of every pair of `FAMILIES` must be below, in a paired bootstrap over prompts.
+
+Over prompts, for these are what a figure is measured on; seeds are no error of measurement, they may really differ.
+What comes from train alone is held against its seeds instead.
+"""
 
 MIN_RHO = 0.95
 """Planted truth: Spearman's ρ between the share that is left unspoilt and the figure, for every corruption."""

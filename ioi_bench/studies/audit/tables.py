@@ -94,7 +94,10 @@ def _first_split(rows: Rows) -> list[Row]:
 
 
 def separation_table(judged: Sequence[Judged]) -> list[Row]:
-    """What each figure tells apart. Pairs of suites only where it has draws over prompts."""
+    """What each figure tells apart: pairs of suites, where it has draws over prompts, and the gate's pairs of variants.
+
+    ``p`` is over prompts alone, ``p_over_seeds`` over prompts and seeds; of figures from train both are over seeds.
+    """
     with_draws = [one for one in judged if one.draws]
     suites = [one for one in with_draws if one.about.variant != RANDOM]
     found = []
@@ -109,7 +112,11 @@ def separation_table(judged: Sequence[Judged]) -> list[Row]:
             families.setdefault(one.about.variant, []).append(
                 one.draws.get(metric, np.full(size, one.figures.get(metric, math.nan)))
             )
-        found.append(row | {"p": family_p_values({name: np.stack(some) for name, some in families.items()})})
+        stacked = {name: np.stack(some) for name, some in families.items()}
+        over_seeds = family_p_values(stacked, over_seeds=True)
+        alone = row["between"] is not None  # without draws over prompts there is nothing but seeds to draw
+        found.append(row | {"p": family_p_values(stacked, over_seeds=False) if alone else over_seeds})
+        found[-1]["p_over_seeds"] = over_seeds
     return found
 
 

@@ -65,36 +65,47 @@ def _apart(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(low > 0 or high < 0)
 
 
-def family_p_values(draws: Mapping[str, Float[np.ndarray, "seed draw"]], *, seed: int = 0) -> dict[str, float | None]:
+def family_p_values(
+    draws: Mapping[str, Float[np.ndarray, "seed draw"]], *, over_seeds: bool, seed: int = 0
+) -> dict[str, float | None]:
     """The p value of every pair of `FAMILIES`, by `two_sided_p`; None where a variant is not there.
 
     Args:
         draws: by variant, row by row its seeds.
+        over_seeds: whether seeds are drawn too.
         seed: of the resampling of seeds.
     """
-    found = {}
+    found: dict[str, float | None] = {}
     for pair in PAIRS:
-        a, b = (draws.get(FAMILIES[name]) for name in pair)
-        there = a is not None and b is not None and np.isfinite(a).all() and np.isfinite(b).all()
-        found["–".join(pair)] = two_sided_p(a, b, seed=seed) if there else None  # type: ignore[arg-type]
+        sides = [draws[FAMILIES[name]] for name in pair if FAMILIES[name] in draws]
+        there = len(sides) == 2 and all(np.isfinite(side).all() for side in sides)
+        found["–".join(pair)] = two_sided_p(*sides, over_seeds=over_seeds, seed=seed) if there else None
     return found
 
 
-def two_sided_p(a: Float[np.ndarray, "seed draw"], b: Float[np.ndarray, "seed draw"], *, seed: int = 0) -> float:
-    """Do two variants differ? A paired bootstrap over the prompts and over the seeds of each variant.
+def two_sided_p(
+    a: Float[np.ndarray, "seed draw"], b: Float[np.ndarray, "seed draw"], *, over_seeds: bool, seed: int = 0
+) -> float:
+    """Do two variants differ in their means over seeds? A paired bootstrap.
 
-    Each draw of the prompts, the same for both variants, is combined with ten draws of seeds, each variant's with
-    replacement. Three seeds drawn so vary by a third too little: their deviations are stretched by √(n/(n−1)). The p
-    value is twice the smaller share of the differences on one side of 0, never below 2/(number + 1).
+    - Over prompts alone: the suites are taken as they are. Whether the figure tells *them* apart.
+    - Over prompts and seeds: each draw of the prompts, the same for both variants, is combined with ten draws of
+      seeds, each variant's with replacement. Three seeds drawn so vary by a third too little: their deviations are
+      stretched by √(n/(n−1)). Whether the *variants* differ, on whatever seeds.
+
+    The p value is twice the smaller share of the differences on one side of 0, never below 2/(number + 1).
 
     >>> one, other = np.zeros((3, 101)), np.ones((3, 101))
-    >>> round(two_sided_p(one, other), 4), two_sided_p(one, one)
-    (0.002, 1.0)
+    >>> [round(two_sided_p(one, other, over_seeds=which), 4) for which in (False, True)]
+    [0.0198, 0.002]
+    >>> two_sided_p(one, one, over_seeds=False)
+    1.0
     """
     generator = np.random.default_rng(seed)
     below, above, n = 0, 0, 0
-    for _ in range(_RESAMPLES):
-        difference = _resampled(a[:, 1:], generator) - _resampled(b[:, 1:], generator)
+    for _ in range(_RESAMPLES if over_seeds else 1):
+        sides = [_resampled(one[:, 1:], generator) if over_seeds else one[:, 1:].mean(0) for one in (a, b)]
+        difference = sides[0] - sides[1]
         below, above, n = below + (difference <= 0).sum(), above + (difference >= 0).sum(), n + difference.size
     return float(min(1.0, 2 * (1 + min(below, above)) / (n + 1)))
 
