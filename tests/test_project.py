@@ -39,16 +39,18 @@ PAGES += [
         "hub",
         "leaderboard-page",
         "reference-saes",
+        "seasons",
         "selection",
         "submitting",
         "training",
+        "uncertainty",
         "verifying",
     )
 ]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report", "audit")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "compare", "audit")
 
 
 def shell_lines(page):

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
+from ioi_bench.cli import leaderboard, model, plugins, reference, season, study, task
 from ioi_bench.cli.audit import audit
 from ioi_bench.cli.calibrate import calibrate
+from ioi_bench.cli.compare import compare
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
 from ioi_bench.cli.inspect import inspect
@@ -58,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report, audit):
+for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report, compare, audit):
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
@@ -66,6 +67,7 @@ app.add_typer(study.app)
 app.add_typer(plugins.app)
 app.add_typer(reference.app)
 app.add_typer(leaderboard.app)
+app.add_typer(season.app)
 
 
 def _version(asked: bool) -> None:

@@ -134,6 +134,8 @@ class CardWarning(Record):
 class Made(Record):
     """What made the card: enough to make it again."""
 
+    scoring: str = "ioi-v1"
+    """Of the method (`ioi_bench.evaluation.score.SCORING`); cards from before it was said are ``ioi-v1``."""
     spec: str
     spec_sha256: str
     model: str

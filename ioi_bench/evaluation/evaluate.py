@@ -32,7 +32,7 @@ from ioi_bench.evaluation.preflight import preflight as run_preflight
 from ioi_bench.evaluation.preflight import require_readable
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
-from ioi_bench.evaluation.score import NULL_SEEDS
+from ioi_bench.evaluation.score import NULL_SEEDS, SCORING
 from ioi_bench.evaluation.study import Study, run_study
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
@@ -60,7 +60,7 @@ def evaluate(
     track: str | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     cells: Sequence[str] | None = None,
-    split: str = "test",
+    split: Split | str = "test",
     prompts: int | None = None,
     train_prompts: int | None = None,
     budgets: Sequence[int] = DEFAULT_BUDGETS,
@@ -90,7 +90,8 @@ def evaluate(
         track: ``circuit`` or ``hook``, where a dictionary of a circuit's head could be judged on either.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         cells: names of those that are judged, such as ``io@nm-out``; by default all of the circuit.
-        split: the prompts that are edited; F1 rankings and means always come from train.
+        split: the prompts that are edited, by name or as they were drawn (a season's, say); F1 rankings and means
+            always come from train.
         prompts: only the first so many.
         train_prompts: only the first so many train prompts (faster; the card says so).
         budgets: numbers of features that edits may change; 1, 2 and 4 are scored.
@@ -176,6 +177,7 @@ def evaluate(
 
     results = judge(placed, tell)
     made = Made(
+        scoring=SCORING,
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
         model=model.name,
@@ -191,7 +193,7 @@ def evaluate(
         | ({} if preflight else {"preflight": "no"})
         | ({"cross-site": "yes"} if cross_site else {}),
         plugins=outsiders(plugins, chosen, came, suite, model),
-        split=split,
+        split=judged.name,
         n_prompts=len(judged),
         n_train_prompts=len(train),
         full_train=train_prompts is None,

@@ -19,6 +19,7 @@ __all__ = [
     "NULL_SEEDS",
     "SCORED_BUDGETS",
     "SCORED_METHODS",
+    "SCORING",
     "cell_value",
     "edit_value",
     "gain_reason",
@@ -26,6 +27,8 @@ __all__ = [
     "ranking_reason",
 ]
 
+SCORING = "ioi-v1.1"
+"""The version of METHOD's edits, metrics and score: only cards of one version are compared (docs/method-changes.md)."""
 SCORED_BUDGETS = (1, 2, 4)
 SCORED_METHODS = ("exchange", "aware", "universal")
 HEADLINE_METHOD = "exchange"

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.evaluation import faithful
-from ioi_bench.evaluation.bootstrap import Bootstrap, interval, intervals
+from ioi_bench.evaluation.bootstrap import Bootstrap, interval, intervals, share_intervals
 from ioi_bench.evaluation.card import (
     CellScore,
     Direction,
@@ -53,6 +53,7 @@ _SHOWN: dict[str, Direction] = {
     "distance_relative": "lower",
     "value": "higher",
 }
+_SHARES = 2  # the first of them
 
 
 def figure(draws: Float[Tensor, " draw"], direction: Direction = "none") -> Figure:
@@ -119,7 +120,9 @@ def edit_figures(
     column["distance_relative"] = column["distance"] / column["distance_unedited"]
     column["value"] = draws.values
     shown_columns = torch.stack([column[name] for name in _SHOWN], -1)
-    found = intervals(torch.cat([shown_columns, draws.means[..., len(COLUMNS) :]], -1)).permute(1, 2, 0).tolist()
+    shares = share_intervals(shown_columns[..., :_SHARES], len(table.edits))
+    others = intervals(torch.cat([shown_columns[..., _SHARES:], draws.means[..., len(COLUMNS) :]], -1))
+    found = torch.cat([shares, others], -1).permute(1, 2, 0).tolist()
     dropped = table.edits[..., COLUMNS.index("nan_share")].sum(0) * n_sites
     figures = {}
     for i, (method, budget) in enumerate(draws.keys):

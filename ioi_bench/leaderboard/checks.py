@@ -17,7 +17,7 @@ from ioi_bench.evaluation.card_cells import SKYLINE_KINDS
 from ioi_bench.evaluation.card_records import CrossSectionFigures, Figure
 from ioi_bench.evaluation.prompts_reading import read_prompts
 from ioi_bench.evaluation.recompute import differences, layout_of, recomputed, scope_of
-from ioi_bench.leaderboard.needs import SPLIT, Needs, faults
+from ioi_bench.leaderboard.needs import Needs, faults
 from ioi_bench.leaderboard.records import Check
 from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.metrics.interpretability import KINDS, THRESHOLDS
@@ -174,7 +174,7 @@ def _parts(name: str, looked: _Looked) -> Check:
 def _figures(name: str, looked: _Looked) -> Check:
     """Rows, columns and prompts are those that belong there; then every figure is made again."""
     card = looked.card
-    split = task_spec(card.made.spec).split(SPLIT).head(card.made.n_prompts)
+    split = looked.needs.split_for(card).head(card.made.n_prompts)
     scope = scope_of(card, track_circuit(card.track), split)
     tables = read_prompts(looked.prompts, layout_of(card, scope), split.prompts)
     again = recomputed(card, scope, tables).model_dump(mode="json")

@@ -20,14 +20,16 @@ from ioi_bench.plugins.records import LoadOptions, ModelRecord
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.source import Source
     from ioi_bench.evaluation.data import Progress
+    from ioi_bench.plugins.loading import Loaded
     from ioi_bench.plugins.manager import Plugins
 
-__all__ = ["Repeated", "compare_made", "load_options", "repeat", "require_repeatable"]
+__all__ = ["Repeated", "compare_made", "is_weighed", "load_options", "repeat", "require_repeatable"]
 
 MAX_BUDGET = 64
 _NO_PREFLIGHT = ("preflight", "no")
 _SET = "set "
 _MADE = (
+    "scoring",
     "spec",
     "spec_sha256",
     "model",
@@ -119,7 +121,7 @@ def repeat(
         StorageError: the folder cannot be written.
     """
     from ioi_bench.evaluation.evaluate import evaluate
-    from ioi_bench.plugins.loading import SQRT_D, load_source
+    from ioi_bench.plugins.loading import load_source
 
     made = card.made
     require_repeatable(made, plugins)
@@ -143,10 +145,14 @@ def repeat(
         out=folder,
         progress=progress,
     )
-    weighed = options.scale != SQRT_D and all(
-        isinstance(one, Architecture) for one in loaded.suite.dictionaries.values()
-    )
-    return Repeated(again, weighed)
+    return Repeated(again, is_weighed(loaded, options))
+
+
+def is_weighed(loaded: Loaded, options: LoadOptions) -> bool:
+    """Whether the suite's hash is of its weights, bit by bit (`Repeated`)."""
+    from ioi_bench.plugins.loading import SQRT_D
+
+    return options.scale != SQRT_D and all(isinstance(one, Architecture) for one in loaded.suite.dictionaries.values())
 
 
 def compare_made(given: Card, again: Repeated) -> Iterator[Check]:

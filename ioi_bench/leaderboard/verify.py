@@ -141,7 +141,7 @@ class Verifier:
         made = entry.card.made
         reader = made.plugins.get(f"loader {made.loader}", f"{made.loader or 'native'}, ioi-bench's own")
         yield Check(name="loader", passed=True, detail=reader)
-        source = open_weights(entry.submission, self.progress)
+        source = open_weights(entry.submission.suite, self.progress)
         if isinstance(source, Check):
             yield source
             return

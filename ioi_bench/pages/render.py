@@ -29,7 +29,7 @@ __all__ = ["SCRIPTS", "Assets", "inside", "licences", "linked", "render", "scrip
 
 _HERE = Path(__file__).parent
 _BADGE_WORDS = {
-    "private-season": "scored on secret prompts",
+    "private-season": "reproduced, and scored on secret prompts",
     "reproduced": "evaluated again with the same result",
     "self-reported": "as its authors claim",
     "refuted": "evaluated again with another result",

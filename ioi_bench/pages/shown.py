@@ -15,6 +15,8 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
 from ioi_bench.leaderboard.results import Entry
+from ioi_bench.leaderboard.seasons.standing import SeasonResult
+from ioi_bench.uncertainty.draws import scored_cells
 
 __all__ = ["NOT_STATED", "Shown", "edit_of", "of_card", "of_entry", "shown_budget"]
 
@@ -33,6 +35,7 @@ class Shown:
         address: where the weights lie, as it was submitted, or as the card says.
         submission, verdict, badge: None in a report on one's own cards; no verdict before verification.
         folder: of ``card.json`` and ``prompts.parquet``.
+        seasons: what it reached on secret prompts.
     """
 
     slug: str
@@ -43,17 +46,18 @@ class Shown:
     submission: Submission | None = None
     verdict: Verdict | None = None
     badge: Badge | None = None
+    seasons: tuple[SeasonResult, ...] = ()
 
     @property
     def comparable(self) -> tuple[str, ...]:
-        """What must be the same for two scores to mean the same: the track, by hash, and the split."""
+        """What must be the same for two scores to mean the same: the track, by hash, the split and the scoring."""
         made = self.card.made
-        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split
+        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split, made.scoring
 
     @property
     def scored(self) -> tuple[CardCell, ...]:
         """The ranked headline cells."""
-        return tuple(cell for cell in self.card.cells if cell.headline and cell.ranked)
+        return scored_cells(self.card)
 
     @property
     def score(self) -> Figure | None:
@@ -116,6 +120,7 @@ def of_entry(entry: Entry) -> Shown:
         submission=entry.submission,
         verdict=entry.verdict,
         badge=entry.badge,
+        seasons=entry.seasons,
     )
 
 

@@ -15,7 +15,7 @@ from ioi_bench.pages.chart import overview_budget, overview_spec
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.render import script_json
 from ioi_bench.pages.rows import CellMark, Row
-from ioi_bench.pages.ties import Place, ranked
+from ioi_bench.uncertainty.ties import Place, ranked
 
 __all__ = ["Line", "Mark", "Table", "tables_of"]
 
@@ -29,7 +29,7 @@ class Line:
     """A row and where it stands; no place without a score, nor where the score itself may not rank."""
 
     row: Row
-    place: Place | None
+    place: Place[Row] | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Table:
     @property
     def split(self) -> str:
         """Which prompts."""
-        return self.rows[0].comparable[-1]
+        return self.rows[0].comparable[4]
 
     @cached_property
     def methods(self) -> list[str]:
@@ -144,11 +144,11 @@ def tables_of(rows: Sequence[Row], link: str, *, compare: bool, badges: bool) ->
 
 
 def _title(key: tuple[str, ...], names: Counter[str]) -> str:
-    track, spec, model, circuit, split = key
+    track, spec, model, circuit, split, scoring = key
     if names[track] == 1:
         return track
     hashes = "/".join(one[:_SHORT_HASH] for one in (spec, model, circuit))
-    return f"{track}, {split} ({hashes})"
+    return f"{track}, {split}, {scoring} ({hashes})"
 
 
 def _lines(rows: Sequence[Row]) -> tuple[Line, ...]:

@@ -229,6 +229,7 @@ def test_a_model_and_a_track_that_are_known_are_compared(small):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({("made", "scoring"): "ioi-v1"}, "scored by ioi-v1"),
         ({("made", "split"): "validation"}, "split"),
         ({("made", "n_prompts"): 6000}, "6,000 prompts"),
         ({("made", "full_train"): True}, "train prompts"),

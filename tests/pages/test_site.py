@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 
 import pytest
-from page_examples import HOSTILE, Page, changed, submit, verify
+from page_examples import HOSTILE, SEASON_SHIFT, Page, changed, submit, verify
+from season_boards import hold_season
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
@@ -125,6 +127,17 @@ def test_a_suite_page_says_what_was_verified_and_how_to_repeat_it(site):
     assert "did not hold" in refuted.text
 
 
+def test_a_score_on_secret_prompts_stands_beside_the_public_one_with_the_gap(site, cards):
+    public = Card.read(cards["topk"]).headline["exchange"].score
+    # Two independent intervals, each moved to the other's value: half-widths add in quadrature.
+    down = math.hypot(public.value - public.low, public.high - public.value)
+    text = "".join(Page(next((site / "suites").glob("other-lab__topk-b-*.html"))).text.split())
+    gap = f"{-SEASON_SHIFT:.3f}[{-SEASON_SHIFT - down:.3f},{-SEASON_SHIFT + down:.3f}]"
+    assert f"some-season{public.value + SEASON_SHIFT:.3f}" in text
+    assert f"{gap}1202026-01-03sealedafterthecommitment" in text
+    assert "Private seasons" not in Page(next((site / "suites").glob("some-lab__topk-a-*.html"))).text
+
+
 def test_lines_hold_the_cards_figures(cards):
     card = Card.read(cards["topk"])
     lines = {line.key: line for line in lines_of(of_card(cards["topk"], 1))}
@@ -151,6 +164,11 @@ def test_only_what_changed_is_read_and_written_again(own):
     verify(folders[0], "reproduced")
     assert site.build().fresh == 1
     assert "reproduced" in next(site.out.glob("suites/lab__one-*.html")).read_text()
+    season = hold_season(site.results.parent, {folders[0]: card})
+    assert site.build().fresh == 1
+    assert "private-season" in next(site.out.glob("suites/lab__one-*.html")).read_text()
+    shutil.rmtree(season)
+    assert site.build().fresh == 1
     shutil.rmtree(folders[1].parent)
     submit(site.results, changed(card, name="three"), prompts, "lab/three")
     assert site.build().suites == 2

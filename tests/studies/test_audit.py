@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ioi_bench.cli.app import app
 from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.audited import may_rank, why_not
+from ioi_bench.evaluation.bootstrap import interval
 from ioi_bench.evaluation.data import split_of
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.lm.circuit import load_circuit
@@ -122,9 +124,8 @@ def test_draws_begin_with_the_cards_own_figures(tmp_path):
     assert set(METRICS) - set(draws) == {"explained", "cosine.codes", "cosine.features"}
     for name, values in draws.items():
         assert values[0] == pytest.approx(figures[name], abs=1e-5), name
-    low, high = np.quantile(draws["score.exchange"][1:], [0.025, 0.975])
-    stated = card.headline["exchange"].score
-    assert (low, high) == pytest.approx((stated.low, stated.high), abs=1e-5)
+    found, stated = interval(torch.from_numpy(draws["score.exchange"])), card.headline["exchange"].score
+    assert (found.low, found.high) == pytest.approx((stated.low, stated.high), abs=1e-5)
 
 
 def invoke(*words):

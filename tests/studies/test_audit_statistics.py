@@ -10,14 +10,14 @@ from scipy import stats
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Figure
-from ioi_bench.pages.draws import ScoreDraws
 from ioi_bench.pages.rows import Row
-from ioi_bench.pages.ties import ranked
 from ioi_bench.studies.audit.corruptions import CORRUPTIONS
 from ioi_bench.studies.audit.gates import FAMILIES, PAIRS, verdict
 from ioi_bench.studies.audit.reliability import coefficients_of_variation, icc_one_way, icc_two_way, spearman
 from ioi_bench.studies.audit.tables import planted_table
 from ioi_bench.studies.audit.telling_apart import _resampled, family_p_values, separation, two_sided_p
+from ioi_bench.uncertainty.draws import ScoreDraws
+from ioi_bench.uncertainty.ties import ranked
 
 # Shrout & Fleiss 1979, table 2: six targets, four judges.
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7.0]])

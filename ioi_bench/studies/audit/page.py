@@ -111,10 +111,21 @@ def _verdicts(found: Audit) -> Iterator[str]:
     headline = found.verdicts[f"score.{HEADLINE_METHOD}"]
     if headline.ranks:
         yield f"The headline, the IOI score under {HEADLINE_METHOD}, passes."
+        yield from _over_seeds(found)
     else:
         yield f"**The headline, the IOI score under {HEADLINE_METHOD}, fails** ({headline.reason}): by the rule"
         yield "above no "
         yield "suite has a rank until that is mended."
+
+
+def _over_seeds(found: Audit) -> Iterator[str]:
+    """Which pairs the headline does not tell apart where seeds are drawn too: no gate, and not to be overlooked."""
+    row = next(one for one in found.tables["separation"] if one["metric"] == f"score.{HEADLINE_METHOD}")
+    values = [(pair, p) for pair, p in row["p_over_seeds"].items() if p is not None and p >= found.made["gates"]["p"]]
+    if values:
+        pairs = ", ".join(f"{pair} (p = {_number(p)})" for pair, p in values)
+        yield "It tells the suites apart, and not always the variants: over prompts and seeds it does not show that these"
+        yield f"differ: {pairs}."
 
 
 def _gate(name: str, value: float | None) -> str:
@@ -246,6 +257,10 @@ def _findings(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"Corruptions that a score **rewards** (by more than {_SMALL}): {'; '.join(rewarded) or 'none'}."
     yield ""
     yield f"Corruptions that hardly **cost** it anything (less than {_SMALL}): {'; '.join(blind) or 'none'}."
+    if blind:
+        yield ""
+        yield "The gate asks for the order of the falls, not for their size. What moves a score by so little is its null, which"
+        yield "searches among more random directions where a dictionary has more features."
     if any("splitting" in one for one in (*blind, *rewarded)):
         yield ""
         yield "Splitting: `exchange` and `aware` ask how many features an edit of *this* prompt changes, not how"

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ioi_bench.studies.audit.gates import FAMILIES, PAIRS
+from ioi_bench.uncertainty.ties import paired
 
 __all__ = ["Separation", "family_p_values", "separation", "two_sided_p"]
 
-_LOW, _HIGH = 0.025, 0.975
 _RESAMPLES = 10  # of the seeds, for each draw of the prompts
 
 
@@ -46,7 +46,7 @@ def separation(draws: Float[np.ndarray, "suite draw"], variants: Sequence[str], 
     """
     order = np.argsort(-sign * draws[:, 0], kind="stable")
     pairs = list(combinations(range(len(draws)), 2))
-    apart = {pair: _apart(draws[pair[0]], draws[pair[1]]) for pair in pairs}
+    apart = {(i, j): not paired(draws[i] - draws[j]).tied for i, j in pairs}
     same = {pair: variants[pair[0]] == variants[pair[1]] for pair in pairs}
 
     def share(within: bool) -> float | None:
@@ -58,11 +58,6 @@ def separation(draws: Float[np.ndarray, "suite draw"], variants: Sequence[str], 
         if first is None or apart[min(first, i), max(first, i)]:
             groups, first = groups + 1, i
     return Separation(share(False), share(True), groups, len(draws))
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> bool:
-    low, high = np.nanquantile(a[1:] - b[1:], [_LOW, _HIGH])
-    return bool(low > 0 or high < 0)
 
 
 def family_p_values(

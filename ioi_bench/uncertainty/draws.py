@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ from torch import Tensor
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.bootstrap import Bootstrap
+from ioi_bench.evaluation.card import Card, CardCell
 from ioi_bench.evaluation.prompts_reading import opened, read_columns
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, cell_value, edit_value, null_normalised
-from ioi_bench.leaderboard.results import PROMPTS
-from ioi_bench.pages.shown import Shown
 
-__all__ = ["ScoreDraws", "draw_score", "read_draws"]
+__all__ = ["PROMPTS", "CellScores", "Cluster", "ScoreDraws", "draw_cells", "draw_score", "read_draws", "scored_cells"]
+
+PROMPTS = "prompts.parquet"
+Cluster = Literal["pair", "io", "s"]
+"""What is drawn: pairs of names, as the card does it; or IO names, or S names, each with all their prompts."""
 
 _TOLERANCE = 1e-3  # per-prompt weights are stored as float32
 _MAX_ROWS, _MAX_BYTES = 20_000_000, 2 << 30
@@ -53,36 +56,76 @@ class ScoreDraws:
     scores: np.ndarray
 
 
-def read_draws(shown: Shown) -> ScoreDraws | None:
+@dataclass(frozen=True, eq=False)
+class CellScores:
+    """The same for every ranked headline cell.
+
+    Attributes:
+        cells: by name, in the card's order.
+        scores: ``[draw, cell]``.
+    """
+
+    paired_with: str
+    cells: tuple[str, ...]
+    scores: np.ndarray
+
+    @property
+    def mean(self) -> ScoreDraws:
+        """The IOI score."""
+        return ScoreDraws(self.paired_with, self.scores.mean(1))
+
+
+def scored_cells(card: Card) -> tuple[CardCell, ...]:
+    """The ranked headline cells."""
+    return tuple(cell for cell in card.cells if cell.headline and cell.ranked)
+
+
+def read_draws(card: Card, folder: Path) -> ScoreDraws | None:
     """The draws of a suite's score; None where the card has no score.
 
     Where the file has the random dictionaries' results too, the null of each cell is drawn along; else it is held at
     the card's value.
 
+    Args:
+        card: which figures to expect.
+        folder: where ``prompts.parquet`` lies.
+
     Raises:
         InputError: the file cannot be read, or does not give the card's score.
     """
-    score = shown.score
-    if score is None or score.value is None:
+    headline = card.headline.get(HEADLINE_METHOD)
+    if headline is None or headline.score.value is None:
         return None
-    draws = draw_score(shown)
-    found = float(draws.scores[0])
-    if not abs(found - score.value) <= _TOLERANCE:
-        raise InputError(f"{PROMPTS} gives the score {found:.4f}, and the card says {score.value:.4f}")
+    return _as_stated(card, draw_score(card, folder))
+
+
+def _as_stated(card: Card, draws: ScoreDraws) -> ScoreDraws:
+    found, stated = float(draws.scores[0]), card.headline[HEADLINE_METHOD].score.value
+    if stated is None or not abs(found - stated) <= _TOLERANCE:
+        raise InputError(f"{PROMPTS} gives the score {found:.4f}, and the card says {stated or 0:.4f}")
     return draws
 
 
-def draw_score(shown: Shown) -> ScoreDraws:
+def draw_score(card: Card, folder: Path) -> ScoreDraws:
     """The same, whatever score the card states.
+
+    Raises:
+        InputError: the file cannot be read, or lacks results from which a score follows.
+    """
+    return draw_cells(card, folder)["pair"].mean
+
+
+def draw_cells(card: Card, folder: Path, by: Sequence[Cluster] = ("pair",)) -> dict[Cluster, CellScores]:
+    """The scores of the ranked headline cells, whatever the card states, drawn in one or more ways.
 
     Raises:
         InputError: the file cannot be read, or lacks results from which a score follows.
     """
     import pyarrow as pa
 
-    path = shown.folder / PROMPTS
+    path = folder / PROMPTS
     try:
-        found = _drawn(shown, _table(path))
+        found = _drawn(card, _table(path), by)
     # Whatever a hostile file may hold.
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
         raise InputError(f"{str(path)!r} cannot be read as a table of prompts: {str(error)[:200]}") from error
@@ -117,37 +160,36 @@ def _of(table: Any, dictionary: str) -> Any:
     return found if found.num_rows else None
 
 
-def _drawn(shown: Shown, table: Any) -> ScoreDraws | None:
-    made = shown.card.made
+def _drawn(card: Card, table: Any, by: Sequence[Cluster]) -> dict[Cluster, CellScores] | None:
+    made, scored = card.made, scored_cells(card)
     drawn_from = max(made.n_prompts, table.num_rows // max(made.n_prompts, 1))
     if made.n_draws > _MAX_DRAWS or made.n_draws * drawn_from > _MAX_DRAWN:
-        raise InputError(f"{made.n_draws:,} draws of {made.n_prompts:,} prompts are too many for a page")
+        raise InputError(f"{made.n_draws:,} draws of {made.n_prompts:,} prompts are too many to be drawn")
     budgets = [budget for budget in made.budgets if budget in SCORED_BUDGETS]
     edits = [(HEADLINE_METHOD, budget) for budget in budgets]
-    cells = [cell.name for cell in shown.scored]
+    cells = tuple(cell.name for cell in scored)
     own = _of(table, _SUITE)
     grid = _grid(own, cells, [_NO_EDIT, _SKYLINE, *edits], made.n_prompts)
     if grid is None:
         return None
     figures, first = grid
     prompts = _prompts(own.select(_PROMPT).take(first))
-    boot = _bootstrap(prompts, made.n_draws, made.seed)
-    means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
-    s = _cell_values(means, means[:, :, 2:], budgets)
-    seeds = {cell.scores[HEADLINE_METHOD].null.seeds for cell in shown.scored}
-    nulls = [_grid(_of(table, f"random {i}"), cells, edits, made.n_prompts) for i in range(min(max(seeds), _MAX_SEEDS))]
-    drawn = [_cell_values(means, boot.mean(torch.from_numpy(null[0])), budgets) for null in nulls if null is not None]
-    stated = [cell.scores[HEADLINE_METHOD].s_null.value for cell in shown.scored]
-    if drawn and len(drawn) < len(nulls):
+    seeds = {cell.scores[HEADLINE_METHOD].null.seeds for cell in scored}
+    found = [_grid(_of(table, f"random {i}"), cells, edits, made.n_prompts) for i in range(min(max(seeds), _MAX_SEEDS))]
+    nulls = [null[0] for null in found if null is not None]
+    stated = [cell.scores[HEADLINE_METHOD].s_null.value for cell in scored]
+    if 0 < len(nulls) < len(found) or (not nulls and any(value is None for value in stated)):
         return None
-    if drawn:
-        s_null = torch.stack(drawn).mean(0)
-    elif any(value is None for value in stated):
-        return None
-    else:
-        s_null = torch.tensor(stated, dtype=s.dtype).expand_as(s)
     paired = hashlib.sha256(f"{prompts.sha256} {made.n_draws} {made.seed}".encode()).hexdigest()
-    return ScoreDraws(paired, null_normalised(s, s_null).mean(1).numpy())
+    drawn = {}
+    for cluster in by:
+        boot = _bootstrap(prompts, made.n_draws, made.seed, cluster)
+        means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
+        s = _cell_values(means, means[:, :, 2:], budgets)
+        random = [_cell_values(means, boot.mean(torch.from_numpy(null)), budgets) for null in nulls]
+        s_null = torch.stack(random).mean(0) if random else torch.tensor(stated, dtype=s.dtype).expand_as(s)
+        drawn[cluster] = CellScores(paired, cells, null_normalised(s, s_null).numpy())
+    return drawn
 
 
 def _cell_values(means: Tensor, edited: Tensor, budgets: Sequence[int]) -> Tensor:
@@ -162,7 +204,8 @@ class _Prompts:
     """Which prompts they are; equal by hash alone, so that the draws over them are kept."""
 
     sha256: str
-    pairs: tuple[tuple[str, str], ...] = field(compare=False)
+    io: tuple[str, ...] = field(compare=False)
+    s: tuple[str, ...] = field(compare=False)
 
 
 def _prompts(rows: Any) -> _Prompts:
@@ -173,8 +216,7 @@ def _prompts(rows: Any) -> _Prompts:
         plain = column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
         for part in (repr(column.type), *plain.buffers()):
             digest.update(part.encode() if isinstance(part, str) else b"" if part is None else part)
-    names = zip(rows["io"].to_pylist(), rows["s"].to_pylist(), strict=True)
-    return _Prompts(digest.hexdigest(), tuple((min(io, s), max(io, s)) for io, s in names))
+    return _Prompts(digest.hexdigest(), *(tuple(rows[name].to_pylist()) for name in ("io", "s")))
 
 
 def _grid(
@@ -218,5 +260,7 @@ def _edit_index(table: Any, keys: Sequence[tuple[str, int]]) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _bootstrap(prompts: _Prompts, draws: int, seed: int) -> Bootstrap:
-    return Bootstrap.of(prompts.pairs, draws=draws, seed=seed)
+def _bootstrap(prompts: _Prompts, draws: int, seed: int, by: Cluster) -> Bootstrap:
+    pairs = [(min(both), max(both)) for both in zip(prompts.io, prompts.s, strict=True)]
+    clusters: Sequence[object] = {"pair": pairs, "io": prompts.io, "s": prompts.s}[by]
+    return Bootstrap.of(clusters, draws=draws, seed=seed)

@@ -12,16 +12,39 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 
+from ioi_bench.evaluation.bootstrap import interval
 from ioi_bench.evaluation.card import Figure
-from ioi_bench.pages.draws import ScoreDraws
-from ioi_bench.pages.rows import Row
+from ioi_bench.uncertainty.draws import ScoreDraws
 
-__all__ = ["Difference", "Place", "difference", "ranked"]
+__all__ = ["Difference", "Place", "Scored", "difference", "paired", "ranked"]
 
-_LOW, _HIGH = 0.025, 0.975
+
+class Scored(Protocol):
+    """What can be ranked: a suite with a score, by whatever record."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def slug(self) -> str:
+        """What tells it from another of the same name."""
+
+    @property
+    def score(self) -> Figure | None:
+        """The IOI score."""
+
+    @property
+    def draws(self) -> ScoreDraws | None:
+        """Its draws, where there are any."""
+
+
+_S = TypeVar("_S", bound=Scored)
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(Generic[_S]):
     """Where a suite stands.
 
     Attributes:
@@ -53,7 +76,7 @@ class Place:
         tied_with: how many others share the rank.
     """
 
-    row: Row
+    row: _S
     rank: int
     group: int
     tied_with: int
@@ -72,13 +95,17 @@ def difference(
     (0.1, 0.05, 0.15, False)
     """
     if a_draws is not None and b_draws is not None and a_draws.paired_with == b_draws.paired_with:
-        both = a_draws.scores - b_draws.scores
-        low, high = np.nanquantile(both[1:], [_LOW, _HIGH])
-        return Difference(float(both[0]), float(low), float(high), paired=True)
+        return paired(a_draws.scores - b_draws.scores)
     value = _number(a.value) - _number(b.value)
     down = math.hypot(_number(a.value) - _number(a.low, a.value), _number(b.high, b.value) - _number(b.value))
     up = math.hypot(_number(a.high, a.value) - _number(a.value), _number(b.value) - _number(b.low, b.value))
     return Difference(value, value - down, value + up, paired=False)
+
+
+def paired(draws: np.ndarray) -> Difference:
+    """From the differences of draws over the same prompts; row 0 is the sample's. The interval is a figure's."""
+    found = interval(torch.from_numpy(draws))
+    return Difference(found.value, found.low, found.high, paired=True)
 
 
 def _number(value: float | None, instead: float | None = None) -> float:
@@ -88,28 +115,29 @@ def _number(value: float | None, instead: float | None = None) -> float:
     return found
 
 
-def ranked(rows: Sequence[Row]) -> tuple[Place, ...]:
+def ranked(rows: Sequence[_S]) -> tuple[Place[_S], ...]:
     """Rows with a score, of one track, by falling score, with ranks and tie groups."""
     ordered = sorted(rows, key=lambda row: (-_score(row), row.name.lower(), row.slug))
-    groups: list[list[Row]] = []
+    groups: list[list[_S]] = []
     for row in ordered:
         if groups and _tied(groups[-1][0], row):
             groups[-1].append(row)
         else:
             groups.append([row])
-    places, before = [], 0
+    places: list[Place[_S]] = []
+    before = 0
     for index, group in enumerate(groups):
         places += [Place(row, before + 1, index, len(group) - 1) for row in group]
         before += len(group)
     return tuple(places)
 
 
-def _tied(first: Row, row: Row) -> bool:
+def _tied(first: Scored, row: Scored) -> bool:
     assert first.score is not None, "only suites with a score are ranked"
     assert row.score is not None, "only suites with a score are ranked"
     return difference(first.score, row.score, first.draws, row.draws).tied
 
 
-def _score(row: Row) -> float:
+def _score(row: Scored) -> float:
     assert row.score is not None, "only suites with a score are ranked"
     return _number(row.score.value)

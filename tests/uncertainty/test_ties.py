@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ioi_bench.evaluation.card import Figure
-from ioi_bench.pages.draws import ScoreDraws
 from ioi_bench.pages.rows import Row
-from ioi_bench.pages.ties import difference, ranked
+from ioi_bench.uncertainty.draws import ScoreDraws
+from ioi_bench.uncertainty.ties import difference, ranked
 
 
 def row(name, value, half=0.01, draws=None):
