@@ -124,7 +124,8 @@ def _over_seeds(found: Audit) -> Iterator[str]:
     values = [(pair, p) for pair, p in row["p_over_seeds"].items() if p is not None and p >= found.made["gates"]["p"]]
     if values:
         pairs = ", ".join(f"{pair} (p = {_number(p)})" for pair, p in values)
-        yield "It tells the suites apart, and not always the variants: over prompts and seeds it does not show that these"
+        yield "It tells the suites apart, and not always the variants: over prompts and seeds it does not show"
+        yield "that these"
         yield f"differ: {pairs}."
 
 
@@ -259,7 +260,8 @@ def _findings(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"Corruptions that hardly **cost** it anything (less than {_SMALL}): {'; '.join(blind) or 'none'}."
     if blind:
         yield ""
-        yield "The gate asks for the order of the falls, not for their size. What moves a score by so little is its null, which"
+        yield "The gate asks for the order of the falls, not for their size. What moves a score by so little is"
+        yield "its null, which"
         yield "searches among more random directions where a dictionary has more features."
     if any("splitting" in one for one in (*blind, *rewarded)):
         yield ""
