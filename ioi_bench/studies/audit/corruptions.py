@@ -16,7 +16,7 @@ from torch import Tensor
 from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.studies.audit.planted import PARTS, Planted
 
-__all__ = ["CORRUPTIONS", "GROUP", "SHARES", "corrupt"]
+__all__ = ["CORRUPTIONS", "GROUP", "SHARES", "Corruption", "corrupt"]
 
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
 """Shares of the features that are spoilt, beside the truth, of which none is."""

@@ -18,7 +18,17 @@ from ioi_bench.studies.audit.reliability import coefficients_of_variation, icc_o
 from ioi_bench.studies.audit.telling_apart import family_p_values, separation
 from ioi_bench.studies.audit.units import Judged
 
-__all__ = ["checkpoint_table", "planted_table", "retest_table", "seed_table", "separation_table", "verdicts"]
+__all__ = [
+    "Row",
+    "Rows",
+    "checkpoint_table",
+    "planted_table",
+    "retest_table",
+    "rows_of",
+    "seed_table",
+    "separation_table",
+    "verdicts",
+]
 
 Row = dict[str, Any]
 Rows = Sequence[Row]
@@ -35,7 +45,7 @@ def _of(row: Row, metric: str) -> float:
     return math.nan if value is None else float(value)
 
 
-def metrics_of(rows: Rows) -> list[str]:
+def _metrics_of(rows: Rows) -> list[str]:
     """All figures of `METRICS`, and the scores of single cells, which are shown beside them."""
     cells = {name for row in rows for name in row["figures"] if name.startswith("score.") and name not in METRICS}
     return [*METRICS, *sorted(cells)]
@@ -50,7 +60,7 @@ def retest_table(rows: Rows) -> list[Row]:
         subjects[row["suite"]][row["split"]] = row
     whole = [by_split for by_split in subjects.values() if len(by_split) == len(splits)]
     found = []
-    for metric in metrics_of(own):
+    for metric in _metrics_of(own):
         table = np.array([[_of(by_split[split], metric) for split in splits] for by_split in whole])
         table = table[np.isfinite(table).all(1)]
         varies = coefficients_of_variation(table) if table.shape[0] else np.array([math.nan])
@@ -70,7 +80,7 @@ def seed_table(rows: Rows) -> list[Row]:
     seeds = max(len(some) for some in by_variant.values())
     whole = {name: some for name, some in by_variant.items() if len(some) == seeds and name != RANDOM}
     found = []
-    for metric in metrics_of(own):
+    for metric in _metrics_of(own):
         table = np.array([[_of(row, metric) for row in some] for some in whole.values()])
         table = table[np.isfinite(table).all(1)] if len(table) else np.zeros((0, 0))
         enough = min(table.shape) >= 2
