@@ -43,6 +43,7 @@ PAGES += [
         "selection",
         "submitting",
         "training",
+        "trust",
         "uncertainty",
         "verifying",
     )

@@ -79,6 +79,10 @@ def evaluate(
     no_preflight: Annotated[
         bool, typer.Option("--no-preflight", help="Score even where the inputs seem to be of another kind.")
     ] = False,
+    fresh: Annotated[
+        int | None,
+        typer.Option("--fresh", help="Judge also on N prompts drawn from the weights' hash, to find memorised ones."),
+    ] = None,
     release: ReleaseName = None,
     layer: Layer = None,
     width: Width = None,
@@ -101,6 +105,7 @@ def evaluate(
       ioi-bench evaluate hf://org/repo/sub/folder
       ioi-bench evaluate --release gpt2-small-res-jb --layer 8
       ioi-bench evaluate --all-known --prompts 500 --out runs/known
+      ioi-bench evaluate my_saes/ --fresh 1000
       ioi-bench evaluate my_saes/ --json | jq .headline
     """
     from ioi_bench.evaluation.evaluate import evaluate as run
@@ -141,6 +146,7 @@ def evaluate(
                 track=track,
                 preflight=not no_preflight,
                 cross_site=cross_site,
+                fresh=fresh,
                 cache_dir=cache_folder(),
                 progress=told,
             )

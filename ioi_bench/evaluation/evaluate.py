@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -26,6 +27,7 @@ from ioi_bench.evaluation.choices import choose, load_track, outsiders, read_sui
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.cross_site import projected
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
+from ioi_bench.evaluation.fresh import with_fresh
 from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
 from ioi_bench.evaluation.measures import Measures
 from ioi_bench.evaluation.preflight import preflight as run_preflight
@@ -73,6 +75,7 @@ def evaluate(
     seed: int = 0,
     preflight: bool = True,
     cross_site: bool = False,
+    fresh: int | None = None,
     cache_dir: str | Path | None = None,
     inputs: Inputs | None = None,
     out: str | Path | None = None,
@@ -104,6 +107,8 @@ def evaluate(
         seed: of bootstrap and random dictionaries.
         preflight: stop where the dictionaries plainly read inputs of another kind (`ioi_bench.evaluation.preflight`).
         cross_site: judge dictionaries of the stream on the circuit's q, k and v, through the heads' own maps.
+        fresh: judge the suite also on so many prompts that are drawn from its own hash, and warn where it is better on
+            those that it could know (`ioi_bench.evaluation.fresh`).
         cache_dir: where captures are kept; ``None`` keeps none.
         inputs: what `gather` found of the same model, circuit and prompts, to judge many suites on: nothing is
             captured, and only its cells are on the card.
@@ -173,6 +178,9 @@ def evaluate(
             )
         with clock("edits and patched runs"):
             tables = run_study(study, batch_size, told)
+            for site, codes in study.suite.items():
+                if codes.watched is not None:
+                    codes.watched.require_same_again(site)
         return Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
 
     results = judge(placed, tell)
@@ -214,6 +222,25 @@ def evaluate(
         found = judge(baseline_suite(baseline, inputs, seed), _under(baseline.name, tell))
         with clock("bootstrap"):
             rows.append(baseline_row(baseline, assemble(found, made, circuit)))
+    if fresh is not None:
+        with clock("fresh prompts"):
+            on_fresh = partial(
+                evaluate,
+                suite,
+                model=model,
+                circuit=circuit,
+                ranking=ranked,
+                plugins=plugins,
+                seed=seed,
+                prompts=fresh,
+                train_prompts=train_prompts,
+                batch_size=batch_size,
+                preflight=False,
+                cross_site=cross_site,
+                cache_dir=cache_dir,
+                progress=_under("fresh prompts", tell),
+            )
+            card = with_fresh(card, on_fresh)
     card = card.model_copy(update={"baselines": tuple(rows), "made": made.model_copy(update=clock.read())})
     if folder is not None:
         write_results(card, results, folder)
@@ -329,7 +356,7 @@ def make_study(
         dictionary: Dictionary = (
             standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
         )
-        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True)
+        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True, matched=scored)
         seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
         nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
         with lock:

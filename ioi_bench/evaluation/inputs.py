@@ -56,16 +56,25 @@ class Inputs:
         return tuple(sorted({site for cell in cells for site in self.sites[cell.cross_section]}))
 
     def codes(
-        self, site: Site, dictionary: Dictionary, cells: Iterable[Cell], rounds: int, *, explain: bool = False
+        self,
+        site: Site,
+        dictionary: Dictionary,
+        cells: Iterable[Cell],
+        rounds: int,
+        *,
+        explain: bool = False,
+        matched: Iterable[Cell] = (),
     ) -> SiteCodes:
         """A dictionary at a site with its train statistics, for the edits that these cells make there.
 
-        ``rounds`` is the largest budget of these edits; ``explain`` asks also what the features mean.
+        ``rounds`` is the largest budget of these edits; ``explain`` asks also what the features mean;
+        ``matched`` are the cells in which nulls will stand beside it.
 
         Raises:
             DictionaryError: it breaks its contract.
         """
         here = {cell.edit: self.train.n_values[cell.edit] for cell in cells if site in self.sites[cell.cross_section]}
+        scored = dict.fromkeys(cell.edit for cell in matched if site in self.sites[cell.cross_section])
         reads = self.data.sources[site] if isinstance(dictionary, CrossSite) else None
         source, at_site = reads or site, self.train.activations[site]
         shown = SiteInputs(
@@ -74,6 +83,7 @@ class Inputs:
             base=self.data.base[source],
             base_at_site=self.data.base[site],
             counterfactuals=tuple(self.data.counterfactual[edit][source] for edit in here),
+            matched=tuple(self.data.counterfactual[edit][source] for edit in scored),
             reads=reads,
         )
         names = self.train.n_values if explain else None

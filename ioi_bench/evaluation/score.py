@@ -49,7 +49,7 @@ def edit_value(
     """``v = y (1 − x)``: accuracy gained, as a share of the skyline's gain, less what needless weight costs.
 
     ``y = (acc − acc_no-edit) / (acc_sky − acc_no-edit)`` and ``x = (w − w_sky) / max(1 − w_sky, 0.1)``, clipped to
-    [0, 1]; w is the mean centred weight removed. NaN where the skyline gains nothing. A weight that is undefined in
+    [0, 1]; w is the mean weight that is exchanged. NaN where the skyline gains nothing. A weight that is undefined in
     every prompt counts as the whole weight: it must not pay to have none.
 
     Half of the skyline's gain, with half of the weight that it leaves: ½ · (1 − ½).

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights"]
+__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights", "moved_aside"]
 
 _RELATIVE_ZERO = 1e-12
 
@@ -33,6 +33,14 @@ class EditWeight:
     added: Float[Tensor, "budget prompt"]
     removed_paper: Float[Tensor, "budget prompt"]
     added_paper: Float[Tensor, "budget prompt"]
+
+    @property
+    def exchanged(self) -> Float[Tensor, "budget prompt"]:
+        """The weight that scores: what the edit takes out or what it puts in, whichever is more.
+
+        To lay a whole other activation over the old one removes nothing, and is no finer for it.
+        """
+        return torch.maximum(self.removed, self.added)
 
 
 def feature_weights(
@@ -98,6 +106,31 @@ def edit_weight(
         removed_paper=_summed(before.paper, removed, budgets),
         added_paper=_summed(after.paper, added, budgets),
     )
+
+
+def moved_aside(
+    edited: Float[Tensor, "budget prompt d_in"],
+    a_s: Float[Tensor, "prompt d_in"],
+    a_t: Float[Tensor, "prompt d_in"],
+    a_mean: Float[Tensor, " d_in"],
+) -> Float[Tensor, "budget prompt"]:
+    """How much of the edit is no part of the way to the counterfactual: ``‖step − its part along a_t − a_s‖²``, as a
+    share of ``‖a_s − E a‖²``. NaN where that is 0.
+
+    Shares of features are along the activation. A feature that stands across it has none, whatever it moves: an edit
+    that lays the difference of two other prompts over this one would weigh what the attribute does, and change all.
+
+    Half of the way, and as far again aside:
+
+    >>> moved_aside(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]), torch.ones(2)).tolist()
+    [[0.5]]
+    """
+    way, step = a_t - a_s, edited - a_s
+    length = way.norm(dim=-1, keepdim=True)
+    unit = way / torch.where(length > 0, length, 1.0)
+    aside = step - (step * unit).sum(-1, keepdim=True) * unit
+    whole = (a_s - a_mean).square().sum(-1)
+    return aside.square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

@@ -15,6 +15,7 @@ from ioi_bench.metrics import (
     edit_weight,
     feature_weights,
     logit_difference_gap,
+    moved_aside,
 )
 
 seeds = st.integers(0, 10_000)
@@ -190,3 +191,24 @@ def test_distance_is_zero_at_the_counterfactual_and_one_without_an_edit(seed):
     a_s, a_t = torch.randn(2, 6, 4, generator=g)
     distance = edit_distance(torch.stack([a_t, a_s, (a_s + a_t) / 2]), a_s, a_t)
     assert distance.relative.tolist() == pytest.approx([0.0, 1.0, 0.5], abs=1e-6)
+
+
+@fast
+@given(seeds, st.floats(-2, 2))
+def test_what_goes_along_the_way_moves_nothing_aside_and_what_stands_across_it_does(seed, share):
+    g = torch.Generator().manual_seed(seed)
+    a_s, a_t, across = torch.randn(3, 6, 4, generator=g, dtype=torch.float64)
+    way, mean = a_t - a_s, a_s.mean(0)
+    across = across - (across * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True) * way
+    found = moved_aside(torch.stack([a_s + share * way, a_s + share * way + across]), a_s, a_t, mean)
+    whole = (a_s - mean).square().sum(1)
+    torch.testing.assert_close(found, torch.stack([torch.zeros(6), across.square().sum(1) / whole]).double())
+
+
+def test_an_edit_weighs_what_it_takes_or_what_it_brings_whichever_is_more():
+    one, two, nothing = torch.tensor([[0.2, 0.0]]), torch.tensor([[0.0, 0.7]]), torch.tensor([[-1]])
+    before, after = FeatureWeights(one, one), FeatureWeights(two, two)
+    only_in = edit_weight(before, after, nothing, torch.tensor([[1]]), (1,))
+    only_out = edit_weight(before, after, torch.tensor([[0]]), nothing, (1,))
+    assert only_in.exchanged.item() == pytest.approx(0.7)
+    assert only_out.exchanged.item() == pytest.approx(0.2)
