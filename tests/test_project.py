@@ -36,6 +36,7 @@ PAGES += [
     for name in (
         "anchors",
         "attention-study",
+        "audit",
         "hub",
         "leaderboard-page",
         "reference-saes",
@@ -51,7 +52,7 @@ PAGES += [
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors", "compare")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors", "compare", "audit")
 
 
 def shell_lines(page):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from ioi_bench.cli import leaderboard, model, plugins, reference, season, study, task
 from ioi_bench.cli.anchors import anchors
+from ioi_bench.cli.audit import audit
 from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.compare import compare
 from ioi_bench.cli.console import say
@@ -59,7 +60,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, anchors, train, select, calibrate, releases, submit, report, compare):
+_COMMANDS = (evaluate, inspect, skyline, anchors, train, select, calibrate, releases, submit, report, compare, audit)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)

@@ -52,6 +52,8 @@ def print_card(card: Card, console: Console) -> None:
     """Headline scores, the table of cells, and why some of them do not count."""
     from rich.text import Text
 
+    from ioi_bench.evaluation.audited import may_rank, why_not
+
     made = card.made
     console.print(
         Text(made.suite, style="bold").append(
@@ -84,6 +86,10 @@ def print_card(card: Card, console: Console) -> None:
         console.print(line, style="dim")
     if card.anchors.note:
         console.print(Text(f"no anchors of the track: {card.anchors.note}", style="dim"))
+    for method in card.headline:
+        if not may_rank(f"score.{method}"):
+            reason = why_not(f"score.{method}")
+            console.print(Text(f"{method}: shown, never ranks; the benchmark's audit: {reason}", style="dim"))
     for reason, cells in _not_ranked(card):
         console.print(Text(f"not ranked: {reason}: {', '.join(cells)}", style="dim"))
     for cell in card.cells:

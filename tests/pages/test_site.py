@@ -201,3 +201,32 @@ def test_no_results_and_no_folder(tmp_path, page_cache):
     (tmp_path / "results").mkdir()
     assert Site(tmp_path / "results", tmp_path / "out", cache_dir=page_cache).build().suites == 0
     assert "No submissions yet" in Page(tmp_path / "out" / "index.html").text
+
+
+def test_a_method_that_failed_the_audit_is_shown_and_nothing_is_sorted_by_it(
+    results, page_cache, tmp_path, monkeypatch
+):
+    from ioi_bench.pages import tables
+
+    def only(*figures):
+        monkeypatch.setattr(tables, "may_rank", lambda figure: figure in figures)
+        monkeypatch.setattr(tables, "why_not", lambda figure: f"{figure} failed")
+        Site(results, tmp_path / "site", cache_dir=page_cache).build()
+        return Page(tmp_path / "site" / "index.html")
+
+    def header(text):
+        found = re.search(rf"<th [^>]*>{text}", (tmp_path / "site" / "index.html").read_text())
+        return found.group(0)
+
+    page = only("score.exchange", "score.aware")
+    assert 'data-dt-order="disable"' in header("universal")
+    assert "score.universal failed" in header("universal")
+    assert "disable" not in header("aware") + header("IOI score")
+    assert "universal does not: score.universal failed." in re.sub(r"\s+", " ", page.text)
+    assert next(one for one in page.all("td") if one.get("class") == "c-rank num")["data-order"] == "1"
+    page = only("score.aware")
+    assert 'data-dt-order="disable"' in header("IOI score")
+    ranks = [one["data-order"] for one in page.all("td") if one.get("class") == "c-rank num"]
+    assert set(ranks) == {"999999"}
+    first = row_names(page)[:-1]  # the last suite is of another track
+    assert first == sorted(first, key=str.lower)  # in no order of merit
