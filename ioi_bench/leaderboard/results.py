@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ioi_bench.errors import InputError
+from ioi_bench.bounded import bounded_bytes, toml_table
+from ioi_bench.errors import InputError, StorageError
 from ioi_bench.evaluation.card import Card
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = [
     "CARD",
@@ -89,7 +84,9 @@ def find_entries(results: Path) -> Iterator[Path]:
     """
     if not results.is_dir():
         raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
-    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))
+    for path in sorted(results.glob(f"**/{SUBMISSION}")):
+        if not any(part.startswith(".") for part in path.relative_to(results).parts):  # of one that was being written
+            yield path.parent
 
 
 def read_entry(folder: Path) -> Entry:
@@ -103,6 +100,7 @@ def read_entry(folder: Path) -> Entry:
     card = Card.read(folder / CARD)
     if _LONG_NUMBER.search(data) and any(abs(number) > _LARGEST for number in _numbers(card.model_dump())):
         raise InputError(f"{str(folder / CARD)!r} holds a figure beyond {_LARGEST:g}, which no evaluation gives")
+    _require_inside(folder / PROMPTS)
     if not (folder / PROMPTS).is_file():
         raise InputError(f"{str(folder)!r} has no {PROMPTS}")
     expected = f"{card.track}/{submission.folder}"
@@ -135,18 +133,23 @@ def _covers(verdict: Verdict, folder: Path) -> bool:
 
 def _bounded(path: Path) -> bytes:
     try:
-        if (size := path.stat().st_size) > _MAX_BYTES:
-            raise InputError(f"{str(path)!r} has {size:,} bytes; at most {_MAX_BYTES:,} are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+        _require_inside(path)
+        return bounded_bytes(path, _MAX_BYTES)
+    except StorageError as error:
+        raise InputError(str(error)) from error
+
+
+def _require_inside(path: Path) -> None:
+    """Submissions come by pull request, in which a file may be a link to anything."""
+    if path.is_symlink() or path.resolve() != path.parent.resolve() / path.name:
+        raise InputError(f"{str(path)!r} is a link: hand in the file itself")
 
 
 def _parsed(kind: type[_R], path: Path) -> _R:
     data = _bounded(path)
     try:
         if path.suffix == ".toml":
-            return kind.model_validate(tomllib.loads(data.decode()))
+            return kind.model_validate(toml_table(data))
         return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
