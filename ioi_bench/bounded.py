@@ -7,6 +7,7 @@ text that would take its reader minutes or the whole stack is refused before or 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -53,9 +54,10 @@ def require_small(path: Path, most: int) -> None:
         StorageError: it is not there, or cannot be looked at.
     """
     with storage_errors("read", path):
+        size = path.stat().st_size
         if not path.is_file():
             raise InputError(f"{str(path)!r} is not a regular file: give one that holds its bytes itself")
-        if (size := path.stat().st_size) > most:
+        if size > most:
             raise InputError(f"{str(path)!r} has {size:,} bytes; at most {most:,} are read")
 
 
@@ -64,6 +66,8 @@ def stays_inside(file: Path, folder: Path) -> bool:
 
     That cache keeps ``models--org--repo/snapshots/COMMIT/…`` as links to ``models--org--repo/blobs/…``.
     """
+    if "\0" in str(file):
+        return False
     real, home = Path(os.path.realpath(file)), Path(os.path.realpath(folder))  # of a loop of links, too
     repository = next((parent.parent for parent in home.parents if parent.name == "snapshots"), None)
     return real.is_relative_to(home) or (repository is not None and real.is_relative_to(repository / "blobs"))
@@ -79,7 +83,7 @@ def json_value(data: str | bytes) -> Any:
         found = json.loads(data, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    _refuse_deep(found)
+    _refuse_deep(found, finite=True)
     return found
 
 
@@ -107,7 +111,7 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number in JSON; an undefined figure is null")
 
 
-def _refuse_deep(value: Any) -> None:
+def _refuse_deep(value: Any, *, finite: bool = False) -> None:
     level = [value]
     for _ in range(_DEPTH):
         level = [
@@ -116,6 +120,8 @@ def _refuse_deep(value: Any) -> None:
             if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
+        if finite and any(isinstance(one, float) and math.isinf(one) for one in level):  # 1e999 is infinite when read
+            raise ValueError("it has a number too large to be read")
         if not level:
             return
     raise ValueError("it is nested too deeply")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from hostile_files import Files, Sparse, write_files
+from hostile_files import Entry, Files, Link, Sparse, write_files
 from hostile_mutations import mutate
 from hostile_targets import Target
 from hostile_watch import Outside, Seen, watch
@@ -61,7 +61,10 @@ class Bench:
         files = rng.choice(self.seeds)
         chosen = {name: entry for name, entry in files.items() if name.endswith(self.target.only)}
         kept = {name: entry for name, entry in files.items() if name not in chosen}
-        return kept | mutate(chosen, rng, self.canary)
+        changed = mutate(chosen, rng, self.canary)
+        if self.target.named:
+            changed = {name: entry for name, entry in changed.items() if not _leads_outside(entry)}
+        return kept | changed
 
     def read(self, files: Files) -> Seen:
         """Lay an input out, read it, clean up."""
@@ -78,6 +81,10 @@ class Bench:
                 return watch(target.read, folder, self.outside, self.canary, reserve=reserve, writes=target.writes)
         finally:
             shutil.rmtree(folder.parent)
+
+
+def _leads_outside(entry: Entry) -> bool:
+    return isinstance(entry, Link) and not entry.target.startswith("/dev/")
 
 
 @contextlib.contextmanager

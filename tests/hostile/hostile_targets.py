@@ -41,6 +41,7 @@ class Target:
         share: of a campaign's inputs that this target has, against others.
         only: the end of the names that are mutated; by default all files are.
         writes: whether the reader may write into its folder: a cache is made whole again.
+        named: whether the file is one that the user names, so that links are followed, to regular files.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Target:
     share: float = 1.0
     only: str = ""
     writes: bool = False
+    named: bool = False
 
 
 # -- dictionaries ------------------------------------------------------------------------------------------------------
@@ -541,8 +543,8 @@ TARGETS: dict[str, Target] = {
         Target("prompts", _prompts, _prompts_read),
         Target("submission", _submission, _submission_read),
         Target("verdict", _submission, _verdict_read, only="verdict.json"),
-        Target("recipe", _toml_files("reference_saes/recipes/*.toml"), _recipe_read),
-        Target("circuit", _toml_files("ioi_bench/lm/circuits/*.toml"), _circuit_read),
+        Target("recipe", _toml_files("reference_saes/recipes/*.toml"), _recipe_read, named=True),
+        Target("circuit", _toml_files("ioi_bench/lm/circuits/*.toml"), _circuit_read, named=True),
         Target("plugins-toml", _allowed, _allowed_read),
         Target("model", _model, _model_read, 0.3),
         Target("cache", _cache, _cache_read, writes=True),

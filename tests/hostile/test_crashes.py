@@ -124,9 +124,9 @@ def test_numbers_of_eight_bits_are_no_weights():
         Relu(W_enc=small, W_dec=torch.ones(2, 2), b_dec=torch.ones(2), b_enc=torch.ones(2))
 
 
-@pytest.mark.parametrize("text", ["[" * 10**6, "9" * 5000, '{"a": NaN}', "[" * 150 + "]" * 150])
+@pytest.mark.parametrize("text", ["[" * 10**6, "9" * 5000, "[1e999]", '{"a": NaN}', "[" * 150 + "]" * 150])
 def test_json_that_exhausts_its_reader(text):
-    with pytest.raises(ValueError, match=r"nested too deeply|Exceeds the limit|no number in JSON"):
+    with pytest.raises(ValueError, match=r"nested too deeply|Exceeds the limit|too large to be read|no number in JSON"):
         json_value(text)
 
 
