@@ -15,7 +15,8 @@ from torch import Tensor
 __all__ = ["hungry", "require_plain", "wanted"]
 
 _PLAIN = re.compile(
-    r"torch\._utils\.\w+|torch\.storage\.\w+|torch\.\w*Storage|torch\.(Size|device|dtype)|torch\.nn\.parameter\.Parameter"
+    r"torch\._utils\.\w+|torch\.storage\.\w+|torch\.\w*Storage|torch\.nn\.parameter\.Parameter"
+    r"|torch\.(Size|device|dtype|serialization\._get_layout|(b?float|u?int|complex|bool)\w*)"
     r"|collections\.OrderedDict|_codecs\.encode|numpy\.(core|_core)\.multiarray\._?\w+|numpy\.(dtype|ndarray)"
 )
 """What pickles of tensors and arrays import."""
