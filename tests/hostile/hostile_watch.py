@@ -23,8 +23,8 @@ from pathlib import Path
 from ioi_bench.errors import IoiBenchError, PluginError
 
 MB = 2**20
-SLOW = 10.0
-"""Seconds that a reader may take over one input."""
+SLOW, HANGS = 10.0, 60.0
+"""Seconds of the processor's time, and of the clock's, that a reader may take over one input."""
 
 ROOMY, PER_BYTE, RESERVED = 256 * MB, 64, 1024 * MB
 """A reader may hold `ROOMY` + `PER_BYTE` × the input's bytes, and reserve `RESERVED` + that of the address space."""
@@ -69,7 +69,7 @@ _SYSTEM = ("/proc/self/", "/sys/", "/dev/null", "/etc/localtime", "/usr/share/zo
 
 
 class Hang(BaseException):
-    """The reader took longer than `SLOW`; no `Exception`, so that no reader takes it for damage."""
+    """The reader took longer than `HANGS`; no `Exception`, so that no reader takes it for damage."""
 
 
 @dataclass
@@ -196,7 +196,7 @@ def watch(
     outside.opened()
     before = _peak(reset=True)
     hook.faults = []
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         with _limits(RESERVED + PER_BYTE * size if reserve else None):
             hook.folder, hook.writes = os.path.realpath(folder), writes
@@ -213,10 +213,12 @@ def watch(
         ]
         seen.faults += _unprintable(error)
     except Hang:
-        seen.faults.append(f"it took more than {SLOW:g} s")
+        seen.faults.append(f"it hung: more than {HANGS:g} s")
     except Exception as error:
         seen.faults.append(f"{type(error).__name__}: {str(error)[:300]}{_place(error)}")
-    seen.took = time.perf_counter() - started
+    seen.took = time.process_time() - started
+    if seen.took > SLOW:
+        seen.faults.append(f"it took {seen.took:.0f} s")
     seen.held = max(0, _peak() - before)
     seen.faults += hook.faults
     seen.faults += [f"it opened {name!r} outside the folder" for name in outside.opened()]
@@ -230,7 +232,7 @@ def watch(
 
 @contextlib.contextmanager
 def _limits(reserved: int | None) -> Iterator[None]:
-    """No more address space than now and so much, and no more time than `SLOW`."""
+    """No more address space than now and so much, and no more time than `HANGS`."""
 
     def ring(*_: object) -> None:
         raise Hang
@@ -240,7 +242,7 @@ def _limits(reserved: int | None) -> Iterator[None]:
     if reserved is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + reserved, hard))
-    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    signal.setitimer(signal.ITIMER_REAL, HANGS)
     try:
         yield
     finally:

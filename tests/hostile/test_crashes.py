@@ -59,7 +59,7 @@ def test_links_of_the_hubs_cache_are_followed(tmp_path):
                     torch.zeros(1, 1, dtype=torch.long), torch.ones(1), (2**40,), check_invariants=True
                 )
             },
-            "sparse",
+            "[Ss]parse",
         ),
         ({"W": torch.empty(3, device="meta")}, "meta"),
         ({"k": 10**400}, "64 bits"),
