@@ -6,13 +6,14 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
 
-__all__ = ["hungry", "require_plain", "wanted"]
+__all__ = ["hungry", "is_zip", "require_plain", "wanted"]
 
 _PLAIN = re.compile(
     r"torch\._utils\.\w+|torch\.storage\.\w+|torch\.\w*Storage|torch\.nn\.parameter\.Parameter"
@@ -38,6 +39,14 @@ _DAMAGE = (
 )
 
 
+def is_zip(file: Path) -> bool:
+    """Whether it is a zip file that can be read."""
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # one of several volumes
+        return False
+
+
 def wanted(file: Path) -> list[str]:
     """What a pickle would import beyond tensors and plain values; nothing of it is run."""
     return [name for name in _imports(file) if not _PLAIN.fullmatch(name)]
@@ -48,7 +57,7 @@ def hungry(file: Path) -> str:
     if any(name.endswith(".bytearray") for name in _imports(file)):
         return "makes a bytearray, of any size"
     size = file.stat().st_size
-    if not zipfile.is_zipfile(file) and any(number > size for number in _numbers(file)):
+    if not is_zip(file) and any(number > size for number in _numbers(file)):
         return "is in torch's old layout and names a number larger than the file, as tensors have none"
     return ""
 
@@ -58,7 +67,7 @@ def _imports(file: Path) -> list[str]:
     try:
         for stream in _streams(file):
             texts: list[str] = []
-            for opcode, argument, _ in pickletools.genops(stream):
+            for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", stream)):
                 if opcode.name == "GLOBAL":
                     found.append(str(argument).replace(" ", "."))
                 elif opcode.name == "STACK_GLOBAL":
@@ -75,7 +84,7 @@ def _numbers(file: Path) -> list[int]:
     found: list[int] = []
     try:
         for i, stream in enumerate(_streams(file)):
-            operations = pickletools.genops(stream)
+            operations = pickletools.genops(cast("IO[bytes]", stream))
             numbers = [n for _, n, _ in operations if isinstance(n, int) and not isinstance(n, bool)]
             found += numbers if i == 3 else []
     except _DAMAGE:
@@ -83,18 +92,32 @@ def _numbers(file: Path) -> list[int]:
     return found
 
 
-def _streams(file: Path) -> Iterator[IO[bytes]]:
+@dataclass(frozen=True)
+class _Bounded:
+    """A stream that is never asked for more than there is: Python sets aside what a read asks for."""
+
+    stream: IO[bytes]
+    size: int
+
+    def read(self, n: int = -1) -> bytes:
+        return self.stream.read(self.size if n < 0 else min(n, self.size))
+
+    def readline(self, n: int = -1) -> bytes:
+        return self.stream.readline(n)
+
+
+def _streams(file: Path) -> Iterator[_Bounded]:
     """The pickles of a file, one after the other."""
-    if zipfile.is_zipfile(file):
+    if is_zip(file):
         with zipfile.ZipFile(file) as archive:
             for name in archive.namelist():
                 if name.endswith("data.pkl"):
                     with archive.open(name) as stream:
-                        yield stream
+                        yield _Bounded(stream, archive.getinfo(name).file_size)
         return
     with file.open("rb") as stream:
         for _ in range(_BEFORE_ZIP):
-            yield stream
+            yield _Bounded(stream, file.stat().st_size)
 
 
 def require_plain(found: Any, most: int) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ioi_bench.atomic import storage_errors
 from ioi_bench.bounded import bounded_bytes, json_value, stays_inside
-from ioi_bench.dictionaries.pickled import hungry, require_plain, wanted
+from ioi_bench.dictionaries.pickled import hungry, is_zip, require_plain, wanted
 from ioi_bench.errors import InputError, SuiteError
 
 __all__ = ["MAX_TENSOR_BYTES", "Source", "TensorInfo"]
@@ -28,6 +28,7 @@ __all__ = ["MAX_TENSOR_BYTES", "Source", "TensorInfo"]
 MAX_JSON_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 8 * 2**30
 """What one file may unpack to: an SAE of 131,072 features at d_in 2,304 in float32 has 2.4 GB."""
+_MAX_NPY_HEADER = 1 << 16
 _UNPACKED, _RATIO = 16 * 2**20, 8
 """What a file may also unpack to: so many bytes, and so many times its own. Weights hardly pack; bombs do."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
@@ -166,7 +167,7 @@ class Source:
             if greedy := hungry(file):
                 raise SuiteError(f"{name!r} in {self.origin!r} {greedy}: give tensors alone")
             try:
-                mapped = lazy and zipfile.is_zipfile(file)  # torch maps only the layout that it writes since 1.6
+                mapped = lazy and is_zip(file)  # torch maps only the layout that it writes since 1.6
                 found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
                 require_plain(found, most)
                 return found
@@ -217,6 +218,8 @@ class Source:
             with zipfile.ZipFile(file) as archive:
                 for entry in archive.infolist():
                     with archive.open(entry) as array:
+                        _refuse_long_header(array.read(12))
+                    with archive.open(entry) as array:
                         old = np.lib.format.read_magic(array) == (1, 0)
                         read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
                         shape, _, dtype = read(array)
@@ -250,13 +253,19 @@ class Source:
         return most
 
 
+def _refuse_long_header(start: bytes) -> None:
+    """numpy sets aside what the header says of its own length: 4 bytes since version 2 of the format."""
+    if start[6:7] != b"\x01" and int.from_bytes(start[8:12], "little") > _MAX_NPY_HEADER:
+        raise ValueError(f"the header of an array says that it has more than {_MAX_NPY_HEADER:,} bytes")
+
+
 def _n_bytes(info: TensorInfo) -> int:
     return _BYTES.get(info.dtype, 1) * math.prod(info.shape)
 
 
 def _unpacked(file: Path) -> int:
     """What a zip says that it unpacks to; the size of anything else."""
-    if not zipfile.is_zipfile(file):
+    if not is_zip(file):
         return file.stat().st_size
     try:
         with zipfile.ZipFile(file) as archive:

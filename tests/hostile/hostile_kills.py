@@ -106,7 +106,9 @@ def _select_prepare(folder: Path) -> None:
 
     small = {"d_sae": 32, "epochs": 4, "batch_size": 128, "checkpoints": [1, 2], "seeds": [0], "train_prompts": 300}
     recipe = Recipe.model_validate({"variants": {"topk": [2, 4]}, **small})
-    inputs = capture_inputs(_mini(), recipe)
+    from ioi_bench.lm.circuit import load_circuit
+
+    inputs = capture_inputs(recipe, _mini(), load_circuit("ioi-mini"))
     create_run(folder / "run", recipe, inputs.activations, provenance=inputs.provenance)
     train_run(folder / "run")
 
