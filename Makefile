@@ -8,7 +8,7 @@ REAL := .venv/.real-libraries
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTEST_ADDOPTS PIP_USER PIP_TARGET PIP_REQUIRE_VIRTUALENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench reference
+.PHONY: help setup demo test bench reference fuzz kills
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,3 +53,14 @@ reference: $(STAMP) ## train, select and score the reference suites anew (hours 
 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks
+
+# Of each target; `make fuzz SECONDS=60` lets atheris lead the inputs for so long (3.11 to 3.13: it has no other wheels).
+INPUTS := 500
+SECONDS :=
+fuzz: $(STAMP) ## hostile inputs for every reader (minutes); with SECONDS=60 led by coverage, a minute a target
+	$(if $(SECONDS),$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3')
+	$(BIN)/python -W ignore tests/hostile --inputs $(INPUTS) $(if $(SECONDS),--seconds $(SECONDS))
+
+kills: $(STAMP) ## kill -9 at 20 random moments of evaluate, train, select and all that is written (minutes)
+	for work in evaluate cache train select save pull; do rm -rf runs/kills; \
+		$(BIN)/python tests/hostile/hostile_kills.py $$work 20 0 runs/kills || exit 1; done; rm -rf runs/kills

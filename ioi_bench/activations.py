@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.atomic import write_file
+from ioi_bench.bounded import require_small, stays_inside
 from ioi_bench.errors import InputError, StorageError
 from ioi_bench.lm.gradients import logit_difference_gradients
 from ioi_bench.sites import Site
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["capture_split", "gradient_split"]
 
-_VERSION = 1
+_VERSION = 2
+_LARGEST = 1 << 30  # of one file: a shard of 1,000 prompts at a width of 100,000 has 0.4 GB
 _SHARD = 1000
 _OPENING = 3
 
@@ -156,15 +158,20 @@ class _Shard:
         """Fill ``into`` from disk; False where the file is absent, damaged or not what its name says."""
         from safetensors import SafetensorError, safe_open
 
-        if not self._path(site).exists():
+        if not self._path(site).exists() or not stays_inside(self._path(site), self.folder):
             return False
         try:
+            require_small(self._path(site), _LARGEST)
             with safe_open(self._path(site), framework="pt") as file:
                 fits = list(file.get_slice("values").get_shape()) == list(into.shape)
-                if not fits or (file.metadata() or {}).get("key") != f"{self.key} {site}":
+                told = file.metadata() or {}
+                if not fits or told.get("key") != f"{self.key} {site}":
                     return False
-                into.copy_(file.get_tensor("values"))
-        except (SafetensorError, OSError):
+                values = file.get_tensor("values")
+            if values.dtype != into.dtype or told.get("sha256") != _digest(values):
+                return False
+            into.copy_(values)
+        except (SafetensorError, OSError, InputError, StorageError):
             return False
         return True
 
@@ -176,4 +183,10 @@ class _Shard:
         """
         from safetensors.torch import save
 
-        write_file(self._path(site), save({"values": values.clone()}, metadata={"key": f"{self.key} {site}"}))
+        told = {"key": f"{self.key} {site}", "sha256": _digest(values)}
+        write_file(self._path(site), save({"values": values.clone()}, metadata=told))
+
+
+def _digest(values: Tensor) -> str:
+    """A flipped bit on the disk is damage, too."""
+    return hashlib.sha256(values.contiguous().view(torch.uint8).numpy().data).hexdigest()

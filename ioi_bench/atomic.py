@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
 from ioi_bench.errors import StorageError
 
-__all__ = ["storage_errors", "write_file"]
+__all__ = ["storage_errors", "write_file", "write_files"]
 
 
 @contextmanager
@@ -30,14 +31,28 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: no permission, no space, or the folder cannot be made.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:  # also on Ctrl-C
-            temporary.unlink(missing_ok=True)
+    write_files({path: data})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all are on the disk before the first replaces what was there, in this order.
+
+    Raises:
+        StorageError: no permission, no space, or a folder cannot be made; the old files stay, all of them.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp") for path in contents}
+    try:
+        for path, data in contents.items():
+            with storage_errors("write", path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary[path].open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path, written in temporary.items():
+            with storage_errors("write", path):
+                written.replace(path)
+    finally:  # also on Ctrl-C
+        for path, left in temporary.items():
+            with storage_errors("write", path):
+                left.unlink(missing_ok=True)

@@ -38,11 +38,18 @@ __all__ = [
     "UnknownNameError",
 ]
 
+_LONGEST = 8000
+
 
 class IoiBenchError(Exception):
     """Base of all errors meant for the user; the command line prints it without a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, cut to 8,000 characters that can be printed: names in it come from others' files."""
+        text = super().__str__().encode("utf-8", "backslashreplace").decode()
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 class InputError(IoiBenchError):

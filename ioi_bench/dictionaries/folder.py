@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from ioi_bench.atomic import storage_errors
 from ioi_bench.errors import InputError
 
 __all__ = ["write_folder"]
+
+_HERE, _RENAME_EXCHANGE = -100, 2  # AT_FDCWD; of linux/fs.h
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -23,6 +26,14 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that whoever is killed has lost neither; False where the system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):  # Linux with glibc 2.28 has it
+        return False
+    return libc.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], *, replace: bool = True) -> None:
@@ -41,9 +52,10 @@ def write_folder(path: Path, files: Mapping[str, bytes], *, replace: bool = True
             temporary.mkdir()
             for name, data in files.items():
                 _write(temporary / name, data)
-            if replace and path.exists():  # a folder that is not empty cannot be replaced in one step
-                path.rename(old)
-            temporary.rename(path)
+            if replace and path.exists() and not _exchanged(temporary, path):
+                path.rename(old)  # a folder that is not empty cannot be replaced in one step
+            if not path.exists():
+                temporary.rename(path)
         finally:  # also on Ctrl-C
             if old.exists() and not path.exists():
                 old.rename(path)

@@ -7,11 +7,10 @@ are measured before they are read, ``.pt`` files are read with ``weights_only=Tr
 from __future__ import annotations
 
 import errno
-import io
-import json
-import pickletools
-import re
+import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -20,18 +19,18 @@ import torch
 from torch import Tensor
 
 from ioi_bench.atomic import storage_errors
-from ioi_bench.errors import SuiteError
+from ioi_bench.bounded import bounded_bytes, json_value, stays_inside
+from ioi_bench.dictionaries.pickled import hungry, is_zip, require_plain, wanted
+from ioi_bench.errors import InputError, SuiteError
 
 __all__ = ["MAX_TENSOR_BYTES", "Source", "TensorInfo"]
 
 MAX_JSON_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 8 * 2**30
 """What one file may unpack to: an SAE of 131,072 features at d_in 2,304 in float32 has 2.4 GB."""
-_PLAIN = re.compile(
-    r"torch\._utils\.\w+|torch\.storage\.\w+|torch\.\w*Storage|torch\.(Size|device|dtype)|torch\.nn\.parameter\.Parameter"
-    r"|collections\.OrderedDict|_codecs\.encode|numpy\.(core|_core)\.multiarray\._?\w+|numpy\.(dtype|ndarray)"
-)
-"""What pickles of tensors and arrays import."""
+_MAX_NPY_HEADER = 1 << 16
+_UNPACKED, _RATIO = 16 * 2**20, 8
+"""What a file may also unpack to: so many bytes, and so many times its own. Weights hardly pack; bombs do."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 
 
@@ -90,6 +89,8 @@ class Source:
         found = self.path / name
         if not found.is_file() or (self.names is not None and name not in self.names):
             raise SuiteError(f"{self.origin!r} has no file {name!r}: it holds {', '.join(self.files[:5]) or 'nothing'}")
+        if not stays_inside(found, self.path):
+            raise SuiteError(f"{name!r} in {self.origin!r} is a link that leaves the folder: put the file itself there")
         return found
 
     def text(self, name: str) -> str:
@@ -98,15 +99,12 @@ class Source:
         Raises:
             SuiteError: missing, too large, not UTF-8.
         """
-        file = self.file(name)
-        with storage_errors("read", file):
-            size = file.stat().st_size
-            if size > MAX_JSON_BYTES:
-                raise SuiteError(f"{name!r} in {self.origin!r} has {size:,} bytes; at most {MAX_JSON_BYTES:,} are read")
-            try:
-                return file.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise SuiteError(f"{name!r} in {self.origin!r} is not UTF-8 text: {error}") from error
+        try:
+            return bounded_bytes(self.file(name), MAX_JSON_BYTES).decode()
+        except UnicodeDecodeError as error:
+            raise SuiteError(f"{name!r} in {self.origin!r} is not UTF-8 text: {error}") from error
+        except InputError as error:
+            raise SuiteError(f"in {self.origin!r}, {error}") from error
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON object.
@@ -115,8 +113,8 @@ class Source:
             SuiteError: missing, too large, not a JSON object.
         """
         try:
-            found = json.loads(self.text(name))
-        except (ValueError, RecursionError) as error:
+            found = json_value(self.text(name))
+        except ValueError as error:
             raise SuiteError(f"{name!r} in {self.origin!r} is not JSON: {error}") from error
         if not isinstance(found, dict):
             raise SuiteError(f"{name!r} in {self.origin!r} holds a {type(found).__name__}, expected an object")
@@ -131,6 +129,7 @@ class Source:
         from safetensors import SafetensorError, safe_open
 
         file = self.file(name)
+        self._refuse_large(name, file.stat().st_size)
         try:
             with storage_errors("read", file), safe_open(file, framework="pt") as opened:
                 slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 (not a mapping)
@@ -159,23 +158,29 @@ class Source:
             lazy: leave the tensors on the disk until they are used: to look at names and shapes.
 
         Raises:
-            SuiteError: missing, damaged, too large, or a pickle that wants to run code; the message names what.
+            SuiteError: missing, damaged, too large, with tensors that are not dense or are larger than the file, or a
+                pickle that wants to run code; the message names what.
         """
         file = self.file(name)
         with storage_errors("read", file):
-            self._refuse_large(name, _unpacked(file))
+            most = self._refuse_bomb(name, file)
+            if greedy := hungry(file):
+                raise SuiteError(f"{name!r} in {self.origin!r} {greedy}: give tensors alone")
             try:
-                mapped = lazy and zipfile.is_zipfile(file)  # torch maps only the layout that it writes since 1.6
-                return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+                mapped = lazy and is_zip(file)  # torch maps only the layout that it writes since 1.6
+                found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+                require_plain(found, most)
+                return found
             except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError, … by damage
                 refused = (
                     isinstance(error, OSError) and error.errno != errno.EINVAL
                 )  # EINVAL: it sought before the start
                 if refused or isinstance(error, MemoryError):
                     raise
-                wanted = _wanted(file)
-                if wanted:  # torch's own advice, to load it all the same, is not passed on
-                    said = f"is a pickle that wants to run code ({wanted[0]}), which is never done: give tensors alone"
+                imports = wanted(file)
+                if imports:  # torch's own advice, to load it all the same, is not passed on
+                    said = f"is a pickle that wants to run code ({imports[0][:200]}), which is never done: give tensors"
+                    said += " alone"
                 else:
                     reason = str(error).partition("\n")[0].partition(" Re-running")[0]
                     said = f"is damaged or was not written by torch.save ({reason[:200]}): fetch it again"
@@ -189,82 +194,81 @@ class Source:
         """
         import numpy as np
 
+        self.npz_tensors(name)  # what the arrays say of themselves fits what is there
         file = self.file(name)
-        with storage_errors("read", file):
-            self._refuse_large(name, _unpacked(file))
-            try:
-                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                    return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-            except (ValueError, TypeError, zipfile.BadZipFile, EOFError, KeyError) as error:
-                raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error
+        with (
+            storage_errors("read", file),
+            self._damage_of_npz(name),
+            file.open("rb") as opened,
+            np.load(opened, allow_pickle=False) as arrays,
+        ):
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
     def npz_tensors(self, name: str) -> dict[str, TensorInfo]:
         """Names, shapes and types of the arrays in a ``.npz`` file; nothing of them is read.
 
         Raises:
-            SuiteError: missing or damaged.
+            SuiteError: missing, damaged, too large, or an array that is larger than its file says.
         """
         import numpy as np
 
         file, found = self.file(name), {}
-        with storage_errors("read", file):
-            try:
-                with zipfile.ZipFile(file) as archive:
-                    for entry in archive.namelist():
-                        with archive.open(entry) as array:
-                            old = np.lib.format.read_magic(array) == (1, 0)
-                            read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-                            shape, _, dtype = read(array)
-                        kind = f"{dtype.kind}{8 * dtype.itemsize}".upper()
-                        found[entry.removesuffix(".npy")] = TensorInfo(shape, kind)
-            except (ValueError, zipfile.BadZipFile, EOFError) as error:
-                raise SuiteError(f"{name!r} in {self.origin!r} is no .npz of plain arrays: {error}") from error
+        with storage_errors("read", file), self._damage_of_npz(name):
+            self._refuse_bomb(name, file)
+            with zipfile.ZipFile(file) as archive:
+                for entry in archive.infolist():
+                    with archive.open(entry) as array:
+                        _refuse_long_header(array.read(12))
+                    with archive.open(entry) as array:
+                        old = np.lib.format.read_magic(array) == (1, 0)
+                        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                        shape, _, dtype = read(array)
+                    if math.prod(shape) * dtype.itemsize > entry.file_size or min(shape, default=0) < 0:
+                        raise ValueError(f"{entry.filename!r} says {shape} of {dtype}, which is more than it holds")
+                    kind = f"{dtype.kind}{8 * dtype.itemsize}".upper()
+                    found[entry.filename.removesuffix(".npy")] = TensorInfo(shape, kind)
         return found
 
-    def _refuse_large(self, name: str, n_bytes: int) -> None:
-        if n_bytes > MAX_TENSOR_BYTES:
-            raise SuiteError(
-                f"{name!r} in {self.origin!r} unpacks to {n_bytes:,} bytes; at most {MAX_TENSOR_BYTES:,} are read"
-            )
+    @contextmanager
+    def _damage_of_npz(self, name: str) -> Iterator[None]:
+        """zipfile, its decompressors and numpy raise some ten kinds of errors for damage."""
+        try:
+            yield
+        except (SuiteError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            said = f"{name!r} in {self.origin!r} is no .npz of plain arrays: {str(error)[:200]}"
+            raise SuiteError(said) from error
+
+    def _refuse_large(self, name: str, n_bytes: int, most: int = MAX_TENSOR_BYTES) -> None:
+        if n_bytes > most:
+            raise SuiteError(f"{name!r} in {self.origin!r} unpacks to {n_bytes:,} bytes; at most {most:,} are read")
+
+    def _refuse_bomb(self, name: str, file: Path) -> int:
+        """What the file may unpack to, which is little more than it has."""
+        size = file.stat().st_size
+        self._refuse_large(name, size)
+        most = min(MAX_TENSOR_BYTES, _UNPACKED + _RATIO * size)
+        self._refuse_large(name, _unpacked(file), most)
+        return most
 
 
-def _wanted(file: Path) -> list[str]:
-    """What a pickle would import beyond tensors and plain values; nothing of it is run."""
-    found: list[str] = []
-    try:
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                names = [name for name in archive.namelist() if name.endswith("data.pkl")]
-                streams = [io.BytesIO(archive.read(name)) for name in names]
-        else:
-            streams = [io.BytesIO(file.read_bytes())]
-        for stream in streams:
-            texts: list[str] = []
-            for opcode, argument, _ in pickletools.genops(stream):
-                if opcode.name == "GLOBAL":
-                    found.append(str(argument).replace(" ", "."))
-                elif opcode.name == "STACK_GLOBAL":
-                    found.append(".".join(texts[-2:]))
-                elif isinstance(argument, str):
-                    texts.append(argument)
-    except (ValueError, IndexError, OverflowError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError):
-        pass  # damaged: what was found until there
-    return [name for name in found if not _PLAIN.fullmatch(name)]
+def _refuse_long_header(start: bytes) -> None:
+    """numpy sets aside what the header says of its own length: 4 bytes since version 2 of the format."""
+    if start[6:7] != b"\x01" and int.from_bytes(start[8:12], "little") > _MAX_NPY_HEADER:
+        raise ValueError(f"the header of an array says that it has more than {_MAX_NPY_HEADER:,} bytes")
 
 
 def _n_bytes(info: TensorInfo) -> int:
-    size = _BYTES.get(info.dtype, 1)
-    for length in info.shape:
-        size *= length
-    return size
+    return _BYTES.get(info.dtype, 1) * math.prod(info.shape)
 
 
 def _unpacked(file: Path) -> int:
     """What a zip says that it unpacks to; the size of anything else."""
-    if not zipfile.is_zipfile(file):
+    if not is_zip(file):
         return file.stat().st_size
     try:
         with zipfile.ZipFile(file) as archive:
             return sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError):
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return file.stat().st_size

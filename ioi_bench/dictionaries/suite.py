@@ -22,8 +22,10 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.bounded import bounded_bytes, require_small, stays_inside
 from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture, architecture
 from ioi_bench.dictionaries.folder import write_folder
+from ioi_bench.dictionaries.source import MAX_TENSOR_BYTES
 from ioi_bench.dictionaries.suite_content import Suite, check_fits, describe, require_native
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError
@@ -32,6 +34,7 @@ from ioi_bench.sites import Site
 __all__ = [
     "HEADER_FILE",
     "HEADER_KEY",
+    "MAX_HEADER_BYTES",
     "DictionaryHeader",
     "Suite",
     "SuiteHeader",
@@ -190,17 +193,18 @@ def _folder_header(folder: Path) -> str:
     if not file.is_file():
         names = sorted(entry.name for entry in folder.iterdir())
         for name in names:
-            _refuse_pickle(folder / name)
+            if stays_inside(folder / name, folder):
+                _refuse_pickle(folder / name)
         found = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         raise SuiteError(f"{str(folder)!r} has no {HEADER_FILE}: " + (f"it holds {found}" if names else "it is empty"))
-    if file.stat().st_size > MAX_HEADER_BYTES:
-        raise SuiteError(
-            f"{str(file)!r} has {file.stat().st_size} bytes, expected a header of at most {MAX_HEADER_BYTES}"
-        )
+    if not stays_inside(file, folder):
+        raise SuiteError(f"{str(file)!r} is a link that leaves the folder: put the file itself there")
     try:
-        return file.read_text(encoding="utf-8")
+        return bounded_bytes(file, MAX_HEADER_BYTES).decode()
     except UnicodeDecodeError as error:
         raise SuiteError(f"{str(file)!r} is not UTF-8 text: {error}") from error
+    except InputError as error:
+        raise SuiteError(str(error)) from error
 
 
 def _read_header(text: str, path: Path) -> SuiteHeader:
@@ -219,7 +223,7 @@ def _weight_paths(folder: Path, names: list[str]) -> Iterator[Path]:
     for name in names:
         file = folder / name
         rooted = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
-        if rooted or ".." in PureWindowsPath(name).parts or not _stays_inside(file, folder):
+        if rooted or ".." in PureWindowsPath(name).parts or not stays_inside(file, folder):
             raise SuiteError(
                 f"weights {name!r} in {HEADER_FILE} leave the folder {str(folder)!r}: list real files inside it, by "
                 "relative paths without '..' or links to the outside"
@@ -230,19 +234,13 @@ def _weight_paths(folder: Path, names: list[str]) -> Iterator[Path]:
         yield file
 
 
-def _stays_inside(file: Path, folder: Path) -> bool:
-    """Whether a file is really there, or is a link that the Hub's cache made.
-
-    That cache keeps ``models--org--repo/snapshots/COMMIT/…`` as links to ``models--org--repo/blobs/…``.
-    """
-    real, home = file.resolve(), folder.resolve()
-    repository = next((parent.parent for parent in home.parents if parent.name == "snapshots"), None)
-    return real.is_relative_to(home) or (repository is not None and real.is_relative_to(repository / "blobs"))
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """A safetensors file; opening checks its own header against its length and allocates nothing."""
+    try:
+        require_small(path, MAX_TENSOR_BYTES)
+    except InputError as error:
+        raise SuiteError(str(error)) from error
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file

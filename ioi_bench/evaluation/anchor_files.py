@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.bounded import json_value
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.anchor_records import AnchorsMade, TrackAnchors
 from ioi_bench.evaluation.score import SCORING
@@ -64,17 +65,13 @@ def read_anchors(path: str | Path) -> TrackAnchors:
 
 def _parsed(data: bytes, source: str) -> TrackAnchors:
     try:
-        return TrackAnchors.model_validate(json.loads(data.decode(), parse_constant=_no_number))
+        return TrackAnchors.model_validate(json_value(data))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{source} holds no anchors of this version: {where}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{source} cannot be read as anchors: {error}") from error
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number in JSON")
 
 
 def shipped_anchors(track: str) -> TrackAnchors | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_bench.atomic import write_file
+from ioi_bench.atomic import write_files
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.bootstrap import Bootstrap
@@ -15,7 +15,7 @@ from ioi_bench.evaluation.card_cells import Scope, cell_figures
 from ioi_bench.evaluation.card_records import CrossSectionFigures
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.cross_sections import cross_section_figures
-from ioi_bench.evaluation.figure import write_figures
+from ioi_bench.evaluation.figure import figures
 from ioi_bench.evaluation.prompts_file import Layout, prompts_bytes
 from ioi_bench.evaluation.study import Study, Tables
 from ioi_bench.lm.circuit import Circuit, RankedCell
@@ -168,7 +168,7 @@ def _listed(sites: Iterator[Site] | list[Site] | frozenset[Site]) -> str:
 
 
 def write_results(card: Card, results: Results, folder: Path) -> None:
-    """Write ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``, each whole or not at all.
+    """Write ``card.json``, ``prompts.parquet``, ``card.png`` and ``card.svg``: all whole, or none.
 
     Raises:
         StorageError: no permission, no space.
@@ -176,6 +176,6 @@ def write_results(card: Card, results: Results, folder: Path) -> None:
     study = results.study
     metrics = tuple(metric.name for metric in study.measures.metrics)
     layout = Layout.of(results.tables, study.sites, metrics, len(study.data))
-    write_file(folder / "prompts.parquet", prompts_bytes(layout, results.tables, study.data.split.prompts))
-    write_figures(card, folder / "card.png", folder / "card.svg")
-    card.write(folder / "card.json")
+    prompts = prompts_bytes(layout, results.tables, study.data.split.prompts)
+    drawn = figures(card, folder / "card.png", folder / "card.svg")
+    write_files({folder / "prompts.parquet": prompts, **drawn, folder / "card.json": card.to_bytes()})  # the card last

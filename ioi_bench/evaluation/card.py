@@ -6,7 +6,6 @@ ranked cell, say) is ``null`` in JSON and ``None`` here; NaN and infinities neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from ioi_bench.atomic import write_file
-from ioi_bench.errors import InputError
+from ioi_bench.bounded import bounded_bytes, json_value, stays_inside
+from ioi_bench.errors import InputError, StorageError
 from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.card_records import (
     CellScore,
@@ -57,10 +57,6 @@ SCHEMA_VERSION: Literal[4] = 4
 
 
 _MAX_BYTES = 64 << 20  # one with all methods and some baselines has 3 MB
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number in JSON; an undefined figure is null")
 
 
 class CardCell(Record):
@@ -212,14 +208,15 @@ class Card(Record):
                 schema version.
         """
         path = Path(path)
-        path = path / "card.json" if path.is_dir() else path
+        if path.is_dir():
+            path = path / "card.json"
+            if not stays_inside(path, path.parent):
+                raise InputError(f"{path} is a link that leaves its folder: put the card itself there")
         try:
-            if (size := path.stat().st_size) > _MAX_BYTES:
-                raise InputError(f"{path} has {size:,} bytes: a card has {_MAX_BYTES:,} at most")
-            data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        except FileNotFoundError:
-            raise InputError(f"there is no card at {path}: `ioi-bench evaluate SUITE --out DIR` writes one") from None
-        except (ValueError, OSError, RecursionError) as error:
+            if not path.exists():
+                raise InputError(f"there is no card at {path}: `ioi-bench evaluate SUITE --out DIR` writes one")
+            data = json_value(bounded_bytes(path, _MAX_BYTES))
+        except (ValueError, StorageError) as error:
             raise InputError(f"{path} cannot be read as a card: {error}") from error
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
@@ -241,8 +238,12 @@ class Card(Record):
             StorageError: the file cannot be written; nothing is left half-written.
         """
         path = Path(path)
-        write_file(path, (self.model_dump_json(indent=1) + "\n").encode())
+        write_file(path, self.to_bytes())
         return path
+
+    def to_bytes(self) -> bytes:
+        """What `write` writes."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy: one row per figure of the suite (cell, method, budget, metric → value, low, high, direction)."""

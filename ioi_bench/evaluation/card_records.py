@@ -35,7 +35,7 @@ Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
 class Record(BaseModel):
     """A part of a card."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Figure(Record):

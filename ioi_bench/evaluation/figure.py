@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ioi_bench.atomic import write_file
+from ioi_bench.atomic import write_files
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, CardCell, EditFigures
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
@@ -69,17 +69,27 @@ def write_figures(card: Card, *paths: str | Path) -> None:
         InputError: another ending.
         StorageError: a file cannot be written.
     """
+    write_files(figures(card, *map(Path, paths)))
+
+
+def figures(card: Card, *paths: Path) -> dict[Path, bytes]:
+    """The bytes of `write_figures`.
+
+    Raises:
+        InputError: another ending.
+    """
     import vl_convert
 
-    for path in map(Path, paths):
+    for path in paths:
         if path.suffix.lower() not in (".png", ".svg"):
             raise InputError(f"a figure is a .png or a .svg file, not {path.name!r}")
     spec = card_chart(card).to_dict()
-    for path in map(Path, paths):
-        if path.suffix.lower() == ".png":
-            write_file(path, vl_convert.vegalite_to_png(spec, scale=2))
-        else:
-            write_file(path, vl_convert.vegalite_to_svg(spec).encode())
+    return {
+        path: vl_convert.vegalite_to_png(spec, scale=2)
+        if path.suffix.lower() == ".png"
+        else vl_convert.vegalite_to_svg(spec).encode()
+        for path in paths
+    }
 
 
 def _title(card: Card) -> dict[str, Any]:

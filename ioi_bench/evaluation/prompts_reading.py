@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ioi_bench.bounded import stays_inside
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.faithful import KEPT, REMOVED
 from ioi_bench.evaluation.prompts_file import (
@@ -70,6 +71,8 @@ def read_prompts(path: Path, layout: Layout, prompts: Sequence[Prompt]) -> Table
         InputError: it is missing, damaged, too large, of another format, or its rows or columns are others; also where
             a value is missing, infinite, or undefined in a column that always is.
     """
+    if not stays_inside(path, path.parent):
+        raise InputError(f"{str(path)!r} is a link that leaves its folder: put the table itself there")
     with _as_input_errors(path):
         _check_size(path, layout)
     with _as_input_errors(path), opened(path) as file:

@@ -5,22 +5,16 @@ Anybody who verifies a submission runs such a plugin, so the maintainers of a le
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ioi_bench.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ioi_bench.bounded import MAX_TOML_BYTES, bounded_bytes, stays_inside, toml_table
+from ioi_bench.errors import InputError, StorageError
 
 __all__ = ["PLUGINS", "AllowedPlugin", "read_allowed"]
 
 PLUGINS = "plugins.toml"
-_MAX_BYTES = 1 << 20
 
 
 class AllowedPlugin(BaseModel):
@@ -63,12 +57,12 @@ def read_allowed(leaderboard: Path) -> tuple[AllowedPlugin, ...]:
     path = leaderboard / PLUGINS
     if not path.exists():
         return ()
+    if not stays_inside(path, leaderboard):
+        raise InputError(f"{str(path)!r} is a link that leaves the leaderboard: put the list itself there")
     try:
-        if (size := path.stat().st_size) > _MAX_BYTES:
-            raise InputError(f"{str(path)!r} has {size:,} bytes; at most {_MAX_BYTES:,} are read")
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).plugin
+        return _File.model_validate(toml_table(bounded_bytes(path, MAX_TOML_BYTES))).plugin
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{str(path)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
+    except (StorageError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}") from error

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ioi_bench.errors import InputError
+from ioi_bench.bounded import bounded_bytes, toml_table
+from ioi_bench.errors import InputError, StorageError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["parse_record", "read_bounded", "read_record"]
+__all__ = ["parse_record", "read_bounded", "read_record", "require_inside"]
 
 _R = TypeVar("_R", bound=BaseModel)
 _MAX_BYTES = 4 << 20  # a card of all methods has 0.2 MB
@@ -25,14 +20,23 @@ def read_bounded(path: Path) -> bytes:
     """A small file's content.
 
     Raises:
-        InputError: it cannot be read, or is absurdly large.
+        InputError: it cannot be read, is no regular file or a link, or is absurdly large.
     """
+    require_inside(path)
     try:
-        if (size := path.stat().st_size) > _MAX_BYTES:
-            raise InputError(f"{str(path)!r} has {size:,} bytes; at most {_MAX_BYTES:,} are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+        return bounded_bytes(path, _MAX_BYTES)
+    except StorageError as error:
+        raise InputError(str(error)) from error
+
+
+def require_inside(path: Path) -> None:
+    """Submissions come by pull request, in which a file may be a link to anything.
+
+    Raises:
+        InputError: the file is a link.
+    """
+    if path.is_symlink() or path.resolve() != path.parent.resolve() / path.name:
+        raise InputError(f"{str(path)!r} is a link: hand in the file itself")
 
 
 def read_record(kind: type[_R], path: Path) -> _R:
@@ -52,7 +56,7 @@ def parse_record(kind: type[_R], data: bytes, where: str, *, toml: bool = False)
     """
     try:
         if toml:
-            return kind.model_validate(tomllib.loads(data.decode()))
+            return kind.model_validate(toml_table(data))
         return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
-from ioi_bench.leaderboard.reading import read_bounded, read_record
+from ioi_bench.leaderboard.reading import read_bounded, read_record, require_inside
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
 from ioi_bench.leaderboard.seasons.standing import SeasonResult, season_results
 
@@ -95,7 +95,9 @@ def find_entries(results: Path) -> Iterator[Path]:
     """
     if not results.is_dir():
         raise InputError(f"there is no folder {str(results)!r}: give the one that holds <track>/<org>__<name>/<hash>")
-    yield from sorted(path.parent for path in results.glob(f"**/{SUBMISSION}"))
+    for path in sorted(results.glob(f"**/{SUBMISSION}")):
+        if not any(part.startswith(".") for part in path.relative_to(results).parts):  # of one that was being written
+            yield path.parent
 
 
 def read_entry(folder: Path) -> Entry:
@@ -109,6 +111,7 @@ def read_entry(folder: Path) -> Entry:
     card = Card.read(folder / CARD)
     if _LONG_NUMBER.search(data) and any(abs(number) > _LARGEST for number in _numbers(card.model_dump())):
         raise InputError(f"{str(folder / CARD)!r} holds a figure beyond {_LARGEST:g}, which no evaluation gives")
+    require_inside(folder / PROMPTS)
     if not (folder / PROMPTS).is_file():
         raise InputError(f"{str(folder)!r} has no {PROMPTS}")
     expected = f"{card.track}/{submission.folder}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 from pydantic import ValidationError
 
+from ioi_bench.bounded import MAX_TOML_BYTES, bounded_bytes, toml_table
 from ioi_bench.dictionaries.architectures import ARCHITECTURES, Architecture
 from ioi_bench.dictionaries.scaled import Scaled
-from ioi_bench.errors import InputError
+from ioi_bench.errors import InputError, StorageError
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.choices import read_suite
 from ioi_bench.leaderboard.checks import Needs, check_card, require_passed
@@ -30,11 +30,6 @@ from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import Loader
 from ioi_bench.plugins.sources import open_source
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.suite import Suite
     from ioi_bench.evaluation.data import Progress
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_TARGET", "Declaration", "Prepared", "Sent", "prepare", "read_declaration", "send"]
 
 _MAX_CARD_BYTES = 4 << 20  # what `read_entry` reads
-_MAX_TOML_BYTES = 1 << 20
 _SHIPPED_MODEL = "ioi-mini"
 
 
@@ -85,10 +79,8 @@ def read_declaration(path: Path) -> Declaration:
     """
     known = {one.name for one in fields(Declaration)}
     try:
-        if (size := path.stat().st_size) > _MAX_TOML_BYTES:
-            raise InputError(f"{str(path)!r} has {size:,} bytes; at most {_MAX_TOML_BYTES:,} are read")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        table = toml_table(bounded_bytes(path, MAX_TOML_BYTES))
+    except (StorageError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}") from error
     table = {name: value for name, value in table.items() if name not in ("schema_version", "suite_sha256")}
     if unknown := sorted(set(table) - known):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,15 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.atomic import write_file
+from ioi_bench.bounded import MAX_TOML_BYTES, bounded_bytes, toml_table
 from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.sites import ATTRIBUTES, HEAD_COMPONENTS, Cell, CrossSection, HookPoint, Role, Site
 from ioi_bench.task import task_spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
@@ -168,8 +163,7 @@ def load_circuit(name_or_path: str | Path) -> Circuit:
         raise UnknownNameError("circuit", given, sorted(packaged))
     if not path.is_file():
         raise InputError(f"the circuit file {given!r} does not exist")
-    with storage_errors("read", path):
-        data = path.read_bytes()
+    data = bounded_bytes(path, MAX_TOML_BYTES)
     return _parse(data, given)
 
 
@@ -204,15 +198,14 @@ def _table(circuit: Circuit) -> dict[str, Any]:
 def _parse(data: bytes, source: str) -> Circuit:
     """Every complaint names the file."""
     try:
-        table = tomllib.loads(data.decode())
+        table = toml_table(data)
+    except ValueError as error:
+        raise InputError(f"the circuit {source!r} is not TOML: {error}") from error
+    try:
         for name in table:
             if name not in _TABLES:
                 raise UnknownNameError("table", name, _TABLES)
         return _circuit(table)
-    except UnicodeDecodeError as error:
-        raise InputError(f"the circuit {source!r} is not UTF-8: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"the circuit {source!r} is not TOML: {error}") from error
     except KeyError as error:
         raise InputError(f"the circuit {source!r} lacks {error}: see the packaged gpt2.toml for the layout") from error
     except (TypeError, AttributeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ioi_bench.bounded import bounded_bytes, json_value, stays_inside
 from ioi_bench.errors import InputError, ModelUnavailableError, UnknownNameError
 from ioi_bench.lm.forward import ACTIVATIONS
 
@@ -21,6 +21,7 @@ MINI_DIRECTORY = Path(__file__).parent / "mini" / "weights"
 _HUB_NAMES = {"gpt2": "openai-community/gpt2"}
 _FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 _HUB_TIMEOUT = 10.0
+_MAX_CONFIG_BYTES = 1 << 20
 
 
 def locate(given: str) -> tuple[str, Path]:
@@ -70,8 +71,9 @@ def read_config(directory: Path) -> dict[str, Any]:
             f"{directory} {content}: a Hugging Face model directory holds config.json, model.safetensors and the "
             "tokenizer's files"
         )
+    _require_inside(directory)
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = json_value(bounded_bytes(path, _MAX_CONFIG_BYTES))
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
@@ -84,6 +86,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     if activation not in ACTIVATIONS:
         raise UnknownNameError("activation function", str(activation), ACTIVATIONS)
     return config
+
+
+def _require_inside(directory: Path) -> None:
+    """What transformers reads is there, and is no link to somebody else's file."""
+    for path in directory.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is not a regular file: remove it")
+        if not stays_inside(path, directory):
+            raise InputError(f"{path} is a link that leaves {directory}: put the file itself there")
 
 
 def _check_weight_file(directory: Path) -> None:
@@ -135,9 +146,12 @@ def load_tokenizer(directory: Path) -> Any:
     if not (directory / "tokenizer.json").is_file():  # transformers would quietly make up an empty one
         raise InputError(f"{directory} has no tokenizer.json: save the tokenizer beside the model (save_pretrained)")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, use_fast=True, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{directory} holds no readable tokenizer (tokenizer.json): {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers, which is Rust, raises Exception itself for damage
+        reason = str(error)[:500]
+        raise InputError(f"{directory} holds no readable tokenizer (tokenizer.json): {reason}") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {directory} gives no character offsets: a fast one is needed")
     return tokenizer

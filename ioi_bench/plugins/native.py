@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from safetensors import SafetensorError, safe_open
 
+from ioi_bench.bounded import require_small
 from ioi_bench.dictionaries.architectures import Architecture, architecture
-from ioi_bench.dictionaries.source import Source
+from ioi_bench.dictionaries.source import MAX_TENSOR_BYTES, Source
 from ioi_bench.dictionaries.suite import HEADER_FILE, HEADER_KEY, SuiteHeader, load_suite, read_header
 from ioi_bench.dictionaries.suite_content import Suite
+from ioi_bench.errors import IoiBenchError
 from ioi_bench.plugins.records import Loader, LoadOptions, Recognised
 from ioi_bench.sites import Site
 
@@ -39,9 +41,10 @@ def _is_native(source: Source) -> bool:
     if source.path.suffix != ".safetensors":
         return False
     try:
+        require_small(source.path, MAX_TENSOR_BYTES)
         with safe_open(source.path, framework="pt") as file:
             return HEADER_KEY in (file.metadata() or {})
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, IoiBenchError):
         return False
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_bench.errors import InputError
+from ioi_bench.bounded import bounded_bytes, json_value
+from ioi_bench.dictionaries.suite import MAX_HEADER_BYTES
+from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.reference.bundled import bundled_folder
 from ioi_bench.reference.hub_copy import REPO, cached_folder, trusted
 from ioi_bench.reference.manifest import MANIFEST, Manifest, ReferenceSuite
@@ -87,7 +88,7 @@ def _name_of(folder: Path) -> str:
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is not a folder: give one that holds suite.json and the weights")
     try:
-        name = json.loads((folder / _HEADER).read_bytes())["name"]
-    except (OSError, ValueError, KeyError, TypeError):  # damaged: its hashes will say so
+        name = json_value(bounded_bytes(folder / _HEADER, MAX_HEADER_BYTES))["name"]
+    except (IoiBenchError, ValueError, KeyError, TypeError):  # damaged: its hashes will say so
         name = None
     return name if isinstance(name, str) else folder.resolve().name

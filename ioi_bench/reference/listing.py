@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ioi_bench.bounded import bounded_bytes, json_value
+from ioi_bench.dictionaries.suite import MAX_HEADER_BYTES
+from ioi_bench.errors import IoiBenchError
 from ioi_bench.reference.bundled import bundled_folder, bundled_manifest
 from ioi_bench.reference.hub_copy import cached_folder
 from ioi_bench.reference.manifest import Manifest, ReferenceSuite
@@ -64,7 +66,7 @@ def _size(folder: Path, suite: ReferenceSuite) -> int | None:
 def _l0(folder: Path) -> float | None:
     """From what the selection wrote into the suite's header; no weights are read."""
     try:
-        chosen = json.loads((folder / _HEADER).read_bytes())["metadata"]["selection"]["chosen"]
+        chosen = json_value(bounded_bytes(folder / _HEADER, MAX_HEADER_BYTES))["metadata"]["selection"]["chosen"]
         return fmean(site["l0"] for site in chosen.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged, or it does not say
+    except (IoiBenchError, ValueError, KeyError, TypeError, AttributeError):  # damaged, or it does not say
         return None

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.atomic import write_file
+from ioi_bench.bounded import bounded_bytes, stays_inside
 from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.evaluation.card_records import Figure
 
@@ -126,10 +127,9 @@ class Manifest(_Record):
             StorageError: missing, or no permission.
         """
         what = origin or str(path)
-        with storage_errors("read", path):
-            if (size := path.stat().st_size) > _MAX_BYTES:
-                raise InputError(f"{what!r} has {size:,} bytes; a manifest of at most {_MAX_BYTES:,} is read")
-            data = path.read_bytes()
+        if not stays_inside(path, path.parent):
+            raise InputError(f"{what!r} is a link that leaves its folder: put the manifest itself there")
+        data = bounded_bytes(path, _MAX_BYTES)
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:

@@ -24,20 +24,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ioi_bench.atomic import storage_errors
+from ioi_bench.bounded import MAX_TOML_BYTES, bounded_bytes, toml_table
 from ioi_bench.errors import InputError, UnknownNameError
 from ioi_bench.training.programs import program
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["Recipe", "Resampling", "Tactics", "make_recipe", "read_recipe"]
 
@@ -181,11 +175,10 @@ def read_recipe(path: str | Path) -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no recipe {str(path)!r}: give a TOML file, such as reference_saes/recipes/*.toml")
-    with storage_errors("read", path):
-        data = path.read_bytes()
+    data = bounded_bytes(path, MAX_TOML_BYTES)
     try:
-        content = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = toml_table(data)
+    except ValueError as error:
         raise InputError(f"{str(path)!r} is no TOML: {error}") from error
     return make_recipe(content, str(path))
 

@@ -21,20 +21,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.bounded import bounded_bytes, json_value, require_small
 from ioi_bench.dictionaries.architectures import Architecture
+from ioi_bench.dictionaries.source import MAX_TENSOR_BYTES
 from ioi_bench.errors import InputError
 from ioi_bench.sites import Site
 from ioi_bench.training.programs import program
 from ioi_bench.training.recipe import Recipe, make_recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 __all__ = ["CURVES", "Chunk", "Member", "Run", "create_run", "input_scale"]
@@ -44,6 +48,7 @@ CURVES = ("loss", "error", "l0", "dead")
 active features a prompt, the share of features that no prompt activated."""
 
 _VERSION = 1
+_MAX_PLAN_BYTES = 64 << 20
 _CACHE = 1 << 22  # bytes of all features of a batch, of which a step reads and writes some ten times
 
 
@@ -71,6 +76,27 @@ class Chunk:
     members: tuple[Member, ...]
 
 
+class _ChunkPlan(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variant: str
+    d_in: int = Field(gt=0)
+    members: tuple[tuple[str, float, int], ...]
+
+
+class _Plan(BaseModel):
+    """``run.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    identity: str
+    recipe: dict[str, Any]
+    provenance: dict[str, Any]
+    scales: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    chunks: tuple[_ChunkPlan, ...]
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder.
@@ -83,43 +109,46 @@ class Run:
     folder: Path
 
     @cached_property
-    def _plan(self) -> dict[str, Any]:
+    def _plan(self) -> _Plan:
         path = self.folder / "run.json"
         if not path.is_file():
             raise InputError(f"{str(self.folder)!r} is no training run: there is no run.json in it")
-        with storage_errors("read", path):
-            text = path.read_bytes()
+        data = bounded_bytes(path, _MAX_PLAN_BYTES)
         try:
-            plan: dict[str, Any] = json.loads(text)
-            if plan["version"] != _VERSION:
+            content = json_value(data)
+            if isinstance(content, dict) and content.get("version", _VERSION) != _VERSION:
                 raise InputError(f"{str(path)!r} was written by another version of ioi-bench: train anew")
-        except (ValueError, KeyError, TypeError) as error:
+            return _Plan.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the whole"
+            raise InputError(f"{str(path)!r} is damaged ({where}: {first['msg']}): train anew") from error
+        except ValueError as error:
             raise InputError(f"{str(path)!r} is damaged ({error}): train anew") from error
-        return plan
 
     @cached_property
     def recipe(self) -> Recipe:
         """What it was told."""
-        return make_recipe(self._plan["recipe"], str(self.folder / "run.json"))
+        return make_recipe(self._plan.recipe, str(self.folder / "run.json"))
 
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the activations came from: hashes of model and spec, number of train prompts."""
-        return self._plan["provenance"]
+        return self._plan.provenance
 
     @property
     def identity(self) -> str:
         """Hash of everything that decides the weights."""
-        return self._plan["identity"]
+        return self._plan.identity
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The units of work."""
-        found = []
-        for index, one in enumerate(self._plan["chunks"]):
-            members = tuple(Member(one["variant"], Site.parse(s), sp, seed) for s, sp, seed in one["members"])
-            found.append(Chunk(index, one["variant"], one["d_in"], members))
-        return tuple(found)
+        chunks = []
+        for index, one in enumerate(self._plan.chunks):
+            members = tuple(Member(one.variant, Site.parse(s), sparsity, seed) for s, sparsity, seed in one.members)
+            chunks.append(Chunk(index, one.variant, one.d_in, members))
+        return tuple(chunks)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -177,14 +206,21 @@ class Run:
 
         path = self.folder / "data.safetensors"
         try:
+            require_small(path, MAX_TENSOR_BYTES)
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
                 return file.get_tensor(f"{kind}/{site}")
         except SafetensorError as error:
             raise InputError(f"{str(path)!r} is damaged or lacks {kind} of {site} ({error}): train anew") from error
 
     def scale(self, site: Site) -> float:
-        """What a site's activations are multiplied by."""
-        return self._plan["scales"][str(site)]
+        """What a site's activations are multiplied by.
+
+        Raises:
+            InputError: the run has no such site.
+        """
+        if str(site) not in self._plan.scales:
+            raise InputError(f"the run {str(self.folder)!r} has no site {site}: it is damaged, train anew")
+        return self._plan.scales[str(site)]
 
     def dictionary(self, member: Member, epoch: int) -> Architecture:
         """One SAE at one checkpoint, frozen.
@@ -200,6 +236,7 @@ class Run:
         path = self.checkpoint_path(chunk, epoch)
         if not path.is_file():
             raise InputError(f"{member} has not been trained for {epoch} epochs yet: go on with `--resume`")
+        require_small(path, MAX_TENSOR_BYTES)
         try:
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
                 weights = {name: file.get_slice(name)[place : place + 1][0] for name in file.keys()}  # noqa: SIM118
@@ -215,13 +252,12 @@ class Run:
     def curves(self) -> pd.DataFrame:
         """A row a member and finished epoch: variant, site, sparsity, seed, epoch and `CURVES`."""
         import pandas as pd
-        from safetensors.torch import load_file
 
         parts = []
         for chunk in self.chunks:
             if not self.state_path(chunk).is_file():
                 continue
-            values = load_file(self.state_path(chunk))["curves"].numpy()  # [epoch, figure, member]
+            values = self._curves(chunk)
             for i, member in enumerate(chunk.members):
                 rows = pd.DataFrame(values[:, :, i], columns=list(CURVES))
                 rows.insert(0, "epoch", range(1, len(rows) + 1))
@@ -232,6 +268,23 @@ class Run:
         if not parts:
             raise InputError(f"nothing of the run {str(self.folder)!r} has been trained yet")
         return pd.concat(parts, ignore_index=True)
+
+    def _curves(self, chunk: Chunk) -> Float[np.ndarray, "epoch figure member"]:
+        from safetensors import SafetensorError, safe_open
+
+        path = self.state_path(chunk)
+        require_small(path, MAX_TENSOR_BYTES)
+        try:
+            with storage_errors("read", path), safe_open(path, framework="np") as file:
+                values = file.get_tensor("curves")
+        except SafetensorError as error:
+            raise InputError(f"{str(path)!r} is damaged ({error}): delete it to train that chunk anew") from error
+        if values.ndim != 3 or values.shape[1:] != (len(CURVES), len(chunk.members)):
+            raise InputError(
+                f"{str(path)!r} has curves of the shape {list(values.shape)}, expected {len(CURVES)} figures of "
+                f"{len(chunk.members)} members: delete it to train that chunk anew"
+            )
+        return values
 
 
 def input_scale(site: Site, activations: Float[Tensor, "prompt d_in"]) -> float:

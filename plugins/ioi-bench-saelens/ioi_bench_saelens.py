@@ -273,7 +273,7 @@ def _factor(
         return 1.0, (UNFOLDED,)
     try:
         factor = float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         factor = float("nan")
     if not 0 < factor < float("inf"):
         raise SuiteError(f"the norm factor is {given!r}, expected a positive number such as --set norm-factor=1.37")

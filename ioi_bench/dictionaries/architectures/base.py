@@ -20,6 +20,8 @@ from ioi_bench.errors import DictionaryError
 
 __all__ = ["Architecture"]
 
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Architecture:
@@ -50,8 +52,8 @@ class Architecture:
             if tuple(tensor.shape) != shape:
                 axes = ", ".join(self.axes[name])
                 raise DictionaryError(f"{name} has the shape {list(tensor.shape)}, expected [{axes}] = {list(shape)}")
-            if not tensor.is_floating_point():
-                raise DictionaryError(f"{name} is {tensor.dtype}, expected floating point")
+            if tensor.dtype not in _FLOATS:
+                raise DictionaryError(f"{name} is {tensor.dtype}, expected floating point of 16, 32 or 64 bits")
             bad = int((~tensor.isfinite()).sum())
             if bad:
                 raise DictionaryError(
