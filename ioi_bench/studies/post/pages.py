@@ -144,7 +144,7 @@ def _weights(edits: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "![Accuracy against weight removed](figures/weight.png)"
     yield ""
-    yield "Weight removed, centred (METHOD §6):"
+    yield "Weight of the edit (docs/method-changes.md):"
     yield ""
     rows = [["skyline", "", *_by_cell(edits[edits["label"] == "skyline"], cells, "weight")]]
     yield from markdown_table(["", "edit", *headings], [*rows, *_edit_rows(edits, "weight")])
