@@ -228,6 +228,8 @@ class Source:
                             raise ValueError("the header of an array is nested too deeply") from None
                     if math.prod(shape) * dtype.itemsize > entry.file_size or min(shape, default=0) < 0:
                         raise ValueError(f"{entry.filename!r} says {shape} of {dtype}, which is more than it holds")
+                    if dtype.kind not in "fiub":
+                        raise ValueError(f"{entry.filename!r} is of {dtype}, expected real numbers")
                     kind = f"{dtype.kind}{8 * dtype.itemsize}".upper()
                     found[entry.filename.removesuffix(".npy")] = TensorInfo(shape, kind)
         return found

@@ -26,8 +26,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ioi_bench.atomic import storage_errors, write_file
-from ioi_bench.bounded import json_value, require_small
-from ioi_bench.dictionaries.source import MAX_TENSOR_BYTES
+from ioi_bench.bounded import json_value
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.training.programs import Batch, Figures, Program, program
 from ioi_bench.training.resampling import resample
@@ -261,7 +260,7 @@ class _Training:
         from safetensors import SafetensorError, safe_open
 
         try:
-            require_small(path, MAX_TENSOR_BYTES)
+            self.run.require_readable(path)
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
                 header = json_value((file.metadata() or {})[_HEADER])
                 stored = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a mapping)
