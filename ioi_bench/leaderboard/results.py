@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ioi_bench.bounded import bounded_bytes, toml_table
+from ioi_bench.bounded import bounded_bytes, require_small, toml_table
 from ioi_bench.errors import InputError, StorageError
 from ioi_bench.evaluation.card import Card
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
@@ -33,6 +33,7 @@ CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission
 _R = TypeVar("_R", bound=BaseModel)
 _LARGEST = 1e12  # means and sums of thousands of cards stay finite
 _LONG_NUMBER = re.compile(rb"[:,\[\s-]\d{12}|\d[eE]\+?\d")  # how JSON writes what may be larger; rarely there
+_MAX_PROMPTS_BYTES = 1 << 30  # of all cells, methods and prompts of the largest track: under a tenth of it
 _MAX_BYTES = 4 << 20  # of one JSON or TOML file; a card of all methods has 0.2 MB
 
 
@@ -127,6 +128,7 @@ def _numbers(data: Any) -> Iterator[float]:
 
 
 def _covers(verdict: Verdict, folder: Path) -> bool:
+    require_small(folder / PROMPTS, _MAX_PROMPTS_BYTES)
     hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS, SUBMISSION)]
     return hashes == [verdict.card_sha256, verdict.prompts_sha256, verdict.submission_sha256]
 

@@ -22,6 +22,7 @@ _HUB_NAMES = {"gpt2": "openai-community/gpt2"}
 _FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 _HUB_TIMEOUT = 10.0
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_TOKENIZER_BYTES = 256 << 20
 _LARGEST_SIZE = 10**7  # of vocabularies, widths and labels
 
 
@@ -121,6 +122,8 @@ def _require_inside(directory: Path) -> None:
             raise InputError(f"{path} is not a regular file: remove it")
         if not stays_inside(path, directory):
             raise InputError(f"{path} is a link that leaves {directory}: put the file itself there")
+        if path.suffix in (".json", ".txt") and (size := path.stat().st_size) > _MAX_TOKENIZER_BYTES:
+            raise InputError(f"{path} has {size:,} bytes; at most {_MAX_TOKENIZER_BYTES:,} are read")
 
 
 def _check_weight_file(directory: Path) -> None:
