@@ -41,19 +41,20 @@ test: $(STAMP) $(REAL) ## lint, types, the floors, every test, coverage
 
 # Each step goes on where it was stopped. The suites here are replaced when all of it is done.
 SWEEP := runs/reference
-reference: $(STAMP) ## train, select and score the reference suites anew (about two hours on two cores; training says how long first)
-	@echo 'Training says how long it takes; selecting, judging and scoring then take about a quarter as long again.'
+reference: $(STAMP) ## train, select and score the reference suites anew (hours on two cores: says how long first)
+	$(BIN)/python reference_saes/estimate.py reference_saes/recipes/ioi-mini.toml $(SWEEP)
 	$(BIN)/ioi-bench train reference_saes/recipes/ioi-mini.toml --out $(SWEEP) --resume
 	rm -rf $(SWEEP)/selected
 	$(BIN)/ioi-bench select $(SWEEP) --prompts 2000 --train-prompts 10000 --half
 	$(BIN)/ioi-bench study post $(SWEEP) --out reference_saes
 	rm -rf reference_saes/ioi-mini && cp -r $(SWEEP)/selected reference_saes/ioi-mini && rm reference_saes/ioi-mini/selection.csv
 	$(BIN)/python reference_saes/manifest.py --cards $(SWEEP)
+	$(BIN)/ioi-bench study half $(SWEEP) --out reference_saes/half.json
 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks
 
-# Of each target; `make fuzz SECONDS=60` lets atheris lead the inputs for so long (3.11 to 3.13: it has no other wheels).
+# Of each target; `make fuzz SECONDS=60` lets atheris lead the inputs for so long (checked on Python 3.11).
 INPUTS := 500
 SECONDS :=
 fuzz: $(STAMP) ## hostile inputs for every reader (minutes); with SECONDS=60 led by coverage, a minute a target

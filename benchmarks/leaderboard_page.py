@@ -14,21 +14,22 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tomli_w
+import torch
 
+from ioi_bench.evaluation.bootstrap import interval
 from ioi_bench.evaluation.card import Card, Figure, HeadlineScore
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.leaderboard.records import Submission
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, entry_folder
-from ioi_bench.pages.draws import draw_score
 from ioi_bench.pages.shown import of_card
 from ioi_bench.pages.site import Site
+from ioi_bench.uncertainty.draws import draw_score
 
 SUBMISSIONS, TABLES, PROMPTS_EACH = 2000, 40, 1000
 SECONDS, MILLISECONDS = 60.0, 200.0
@@ -58,9 +59,9 @@ def variations(folder: Path) -> list[Path]:
         changed.to_parquet(own / PROMPTS, index=False)
         card.write(own / CARD)
         shown = of_card(own, i)
-        draws = draw_score(replace(shown, folder=own))
-        low, high = np.quantile(draws.scores[1:], [0.025, 0.975])
-        score = HeadlineScore(score=Figure(value=float(draws.scores[0]), low=low, high=high), n_cells=5)
+        draws = draw_score(shown.card, own)
+        found = interval(torch.from_numpy(draws.scores))
+        score = HeadlineScore(score=Figure(value=found.value, low=found.low, high=found.high), n_cells=5)
         card.model_copy(update={"headline": {**card.headline, "exchange": score}}).write(own / CARD)
         made.append(own)
     return made

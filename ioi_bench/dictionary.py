@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import Parameter
 
 from ioi_bench.errors import DictionaryError
 
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _AFFINITY_TOLERANCE = 1e-3
+_LARGEST = 1e15  # differences and products of larger ones overflow in single precision, and then have no value
 _PROBE_BLOCK = 1024
 _BLOCK_ELEMENTS = 1 << 24  # of [prompt, d_sae]: 64 MB, of which an encoder may need a few
 
@@ -91,6 +93,13 @@ def _probe(dictionary: Dictionary) -> AffineDecoder:
     return AffineDecoder(torch.cat(rows), offset)
 
 
+def _plain(tensor: Tensor, name: str) -> Tensor:
+    """A copy: the dictionary keeps its own, and could change it between calls."""
+    if type(tensor) not in (Tensor, Parameter):  # a subclass may answer every question in its own way
+        raise DictionaryError(f"{name} is a {type(tensor).__name__}, expected a torch.Tensor and no subclass of it")
+    return tensor.detach().to(torch.float32, copy=True)
+
+
 def check_affine(dictionary: Dictionary, decoder: AffineDecoder, codes: Float[Tensor, "prompt d_sae"]) -> None:
     """Raise `DictionaryError` unless ``decode`` agrees with its affine form on ``codes`` (relative error 1e-3)."""
     got, expected = dictionary.decode(codes), decoder(codes)
@@ -113,7 +122,7 @@ def affine_decoder(dictionary: Dictionary, *, seed: int = 0) -> AffineDecoder:
     """
     directions, offset = getattr(dictionary, "directions", None), getattr(dictionary, "offset", None)
     if isinstance(directions, Tensor) and isinstance(offset, Tensor):
-        decoder = AffineDecoder(directions.detach().float(), offset.detach().float())
+        decoder = AffineDecoder(_plain(directions, "directions"), _plain(offset, "offset"))
     else:
         decoder = _probe(dictionary)
     expected = (dictionary.d_sae, dictionary.d_in)
@@ -148,13 +157,23 @@ def encoded_blocks(
     step = min(block, max(1, _BLOCK_ELEMENTS // dictionary.d_sae))
     for start in range(0, len(x), step):
         part = dictionary.encode(x[start : start + step])
+        if type(part) is not Tensor:  # a subclass may answer every question in its own way
+            raise DictionaryError(
+                f"encode returned {type(part).__name__}, expected a torch.Tensor and no subclass of it"
+            )
         expected = (len(x[start : start + step]), dictionary.d_sae)
         if tuple(part.shape) != expected:
             raise DictionaryError(f"encode returned shape {tuple(part.shape)}, expected [prompt, d_sae] = {expected}")
+        part = part.float()  # first: what is finite in double precision may not be here
         least, most = part.aminmax()  # NaN is either; one pass, where asking each feature takes three
         if not (least.isfinite() and most.isfinite()):
             raise DictionaryError("encode returned NaN or Inf: check the weights and the input scale")
-        yield part.float()
+        if max(-least, most) > _LARGEST:
+            raise DictionaryError(
+                f"encode returned features too large to reckon with: {max(-least, most):.1e}, at most {_LARGEST:.0e}; "
+                "check the weights and the input scale"
+            )
+        yield part
 
 
 def encode_in_blocks(

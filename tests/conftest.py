@@ -69,3 +69,25 @@ def small_card(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         suite=suite,
         needs=Needs(prompts=100, full_train=False),
     )
+
+
+@pytest.fixture(scope="session")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of real cards on the same prompts: ``topk``, ``gated``."""
+    from ioi_bench.evaluation.evaluate import evaluate
+
+    folders = {}
+    for kind in ("topk", "gated"):
+        suite = sorted((Path(__file__).parents[1] / "reference_saes" / "ioi-mini").glob(f"{kind}*-s0"))[0]
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        # `nm-qk` is not ranked on this track: a cell to grey.
+        evaluate(
+            str(suite),
+            prompts=120,
+            train_prompts=500,
+            budgets=(1, 2, 4, 8),
+            methods=("exchange", "aware", "universal"),
+            preflight=False,
+            out=folders[kind],
+        )
+    return folders

@@ -34,20 +34,25 @@ PAGES = [
 PAGES += [
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "anchors",
         "attention-study",
+        "audit",
         "hub",
         "leaderboard-page",
         "reference-saes",
+        "seasons",
         "selection",
         "submitting",
         "training",
+        "trust",
+        "uncertainty",
         "verifying",
     )
 ]
 
 # Commands of the pages that another test runs in full; here they are only parsed.
 LONG = ("evaluate", "inspect", "train", "calibrate", "skyline", "model", "study", "select")
-LONG += ("reference", "submit", "leaderboard", "report")
+LONG += ("reference", "submit", "leaderboard", "report", "season", "anchors", "compare", "audit")
 
 
 def shell_lines(page):

@@ -1,5 +1,6 @@
 """The reference suites are what their manifest says, and belong to the shipped model."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -54,6 +55,19 @@ def test_scores_have_intervals_around_them(name):
 
 def test_they_are_small():
     assert sum(path.stat().st_size for path in ROOT.rglob("*.safetensors")) <= 60e6
+
+
+def test_half_precision_was_found_to_move_no_score_by_the_bound():
+    file = ROOT / "half.json"
+    if not file.exists():
+        pytest.skip("ioi-bench study half has not run on these suites")
+    found = json.loads(file.read_text())
+    assert found["prompts"] >= 1000
+    assert found["holds"] is True
+    assert {name: one["sha256"] for name, one in found["suites"].items()} == {
+        name: suite.suite_sha256 for name, suite in MANIFEST.items()
+    }
+    assert all(abs(value) < 0.005 for one in found["suites"].values() for value in one["scores"].values())
 
 
 def test_the_page_shows_the_scores_of_the_manifest():

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ioi_bench.cli import leaderboard, model, plugins, reference, study, task
+from ioi_bench.cli import leaderboard, model, plugins, reference, season, study, task
+from ioi_bench.cli.anchors import anchors
+from ioi_bench.cli.audit import audit
 from ioi_bench.cli.calibrate import calibrate
+from ioi_bench.cli.compare import compare
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
 from ioi_bench.cli.inspect import inspect
@@ -57,7 +60,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (evaluate, inspect, skyline, train, select, calibrate, releases, submit, report):
+_COMMANDS = (evaluate, inspect, skyline, anchors, train, select, calibrate, releases, submit, report, compare, audit)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(task.app)
 app.add_typer(model.app)
@@ -65,6 +69,7 @@ app.add_typer(study.app)
 app.add_typer(plugins.app)
 app.add_typer(reference.app)
 app.add_typer(leaderboard.app)
+app.add_typer(season.app)
 
 
 def _version(asked: bool) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ioi_bench.cli.anchors_table import anchors_table
 from ioi_bench.cli.console import figure, number
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def print_card(card: Card, console: Console) -> None:
     """Headline scores, the table of cells, and why some of them do not count."""
     from rich.text import Text
 
+    from ioi_bench.evaluation.audited import may_rank, why_not
+
     made = card.made
     console.print(
         Text(made.suite, style="bold").append(
@@ -60,7 +63,7 @@ def print_card(card: Card, console: Console) -> None:
     )
     console.print()
     console.print(_headline(card))
-    console.print(f"\n{_headline_method(card)}: accuracy of the edit / weight removed, and the score")
+    console.print(f"\n{_headline_method(card)}: accuracy / weight of the edit, and the score")
     console.print(_cells(card))
     if len(made.methods) > 1 and any(cell.headline and cell.ranked for cell in card.cells):
         console.print("\nthe methods beside each other: score, accuracy/weight")
@@ -68,6 +71,9 @@ def print_card(card: Card, console: Console) -> None:
     if any(found.explained for found in card.cross_sections):
         console.print(f"\nfeatures explained (F1 ≥ {_F1}), what these do alone, and the codes' best cosines")
         console.print(_cross_sections(card))
+    if card.anchors.suite or card.anchors.track is not None:
+        console.print("\nanchors: score, and accuracy/weight, means of the ranked cells")
+        console.print(anchors_table(card.anchors))
     if card.baselines:
         console.print("\nbaselines, judged as the suite is: IOI score")
         console.print(_baselines(card))
@@ -78,6 +84,12 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for line in _LEGEND:
         console.print(line, style="dim")
+    if card.anchors.note:
+        console.print(Text(f"no anchors of the track: {card.anchors.note}", style="dim"))
+    for method in card.headline:
+        if not may_rank(f"score.{method}"):
+            reason = why_not(f"score.{method}")
+            console.print(Text(f"{method}: shown, never ranks; the benchmark's audit: {reason}", style="dim"))
     for reason, cells in _not_ranked(card):
         console.print(Text(f"not ranked: {reason}: {', '.join(cells)}", style="dim"))
     for cell in card.cells:
@@ -202,7 +214,7 @@ def _baselines(card: Card) -> Table:
         table.add_column(method, justify="right", no_wrap=True)
     rows = [(card.made.suite, card.headline), *((row.name, row.headline) for row in card.baselines)]
     for name, headline in rows:
-        table.add_row(name, *(figure(headline[method].score) for method in card.headline))
+        table.add_row(name, *(figure(headline[m].score) if m in headline else "–" for m in card.headline))
     return table
 
 

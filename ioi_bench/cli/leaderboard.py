@@ -14,12 +14,14 @@ from ioi_bench.cli.leaderboard_pages import build, serve
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ioi_bench.cli.console import Report
     from ioi_bench.leaderboard.changes import Changes
-    from ioi_bench.leaderboard.records import Verdict
+    from ioi_bench.leaderboard.records import Check, Verdict
     from ioi_bench.leaderboard.verify import Outcome
 
-__all__ = ["app"]
+__all__ = ["app", "checks_table"]
 
 app = typer.Typer(name="leaderboard", help="The leaderboard: its submissions and its pages.", no_args_is_help=True)
 app.command()(build)
@@ -137,18 +139,23 @@ def _print(outcomes: Sequence[Outcome]) -> None:
 
 
 def _print_verdict(folder: Path, verdict: Verdict) -> None:
+    console = out()
+    console.print(f"{folder}: {verdict.badge}", style="green" if verdict.badge != "refuted" else "red", soft_wrap=True)
+    console.print(checks_table(verdict.checks))
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """Checks, with what was found."""
     from rich import box
     from rich.table import Table
 
-    console = out()
-    console.print(f"{folder}: {verdict.badge}", style="green" if verdict.badge != "refuted" else "red", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)
     for heading in ("worst", "allowed"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("found", overflow="fold")
-    for check in verdict.checks:
+    for check in checks:
         numbers = ("" if value is None else f"{value:.3g}" for value in (check.worst, check.tolerance))
         table.add_row(check.name, "holds" if check.passed else "FAILS", *numbers, check.detail)
-    console.print(table)
+    return table

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import cache_folder, number, out, print_json, progress, say
+from ioi_bench.cli.console import cache_folder, duration, number, out, print_json, progress, say
 from ioi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ioi_bench.evaluation.candidate_estimate import CandidatesEstimate
     from ioi_bench.sites import Site
 
-__all__ = ["select"]
+__all__ = ["candidates_line", "select"]
 
 
 def select(
@@ -34,6 +36,7 @@ def select(
     prompts: Annotated[int | None, typer.Option("--prompts", help="Only the first N validation prompts.")] = None,
     train_prompts: options.TrainPrompts = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights in half precision.")] = False,
+    estimate_only: Annotated[bool, typer.Option("--estimate", help="Say how long it will take, and stop.")] = False,
     model: options.Model = "ioi-mini",
     json: options.Json = False,
 ) -> None:
@@ -45,6 +48,7 @@ def select(
     \b
     Examples:
       ioi-bench select runs/sweep
+      ioi-bench select runs/sweep --estimate
       ioi-bench select runs/sweep --out selected-last --last-epoch --half
       ioi-bench select runs/sweep --out selected-aware --method aware --prompts 1000
       ioi-bench select runs/sweep --out selected --json | jq length
@@ -54,28 +58,29 @@ def select(
     from ioi_bench.editing import EDITS
     from ioi_bench.errors import UnknownNameError
     from ioi_bench.evaluation import selection
+    from ioi_bench.evaluation.candidate_estimate import estimate_candidates
     from ioi_bench.lm.model import load_model
     from ioi_bench.training.runs import Run
 
     if method not in EDITS:
         raise UnknownNameError("edit method", method, EDITS)
     folder = folder or run / "selected"
-    options.refuse_existing(folder)
+    if not estimate_only:
+        options.refuse_existing(folder)
     found = Run(run)
     found.require_finished()
     loaded = load_model(model)
     circuit = options.circuit_of(loaded)
+    judging: dict[str, Any] = {"prompts": prompts, "train_prompts": train_prompts, "cache_dir": cache_folder()}
     with progress() as report:
-        table = selection.candidates_table(
-            found,
-            loaded,
-            circuit,
-            prompts=prompts,
-            train_prompts=train_prompts,
-            cache_dir=cache_folder(),
-            keep=run / "selection",
-            progress=report,
-        )
+        judging |= {"keep": run / "selection", "progress": report}
+        expected = estimate_candidates(found, loaded, circuit, **judging)
+        say(candidates_line(expected))
+        if estimate_only:
+            if json:
+                print_json(asdict(expected))
+            return
+        table = selection.candidates_table(found, loaded, circuit, **judging)
     choices = selection.select(table, last_epoch=last_epoch)
     failed = 0
     for name, own in choices.groupby("suite"):
@@ -108,6 +113,16 @@ def select(
     if failed:
         say(f"{failed} suites could not be made", style="red")
         raise typer.Exit(1)
+
+
+def candidates_line(found: CandidatesEstimate) -> str:
+    """How much there is to judge, and how long it will take."""
+    if not found.left:
+        return f"{found.dictionaries:,} dictionaries: all are judged"
+    return (
+        f"{found.dictionaries:,} dictionaries, {found.left:,} of them to be judged: {duration(found.seconds)}, "
+        "as measured here"
+    )
 
 
 def _shown(choices: pd.DataFrame, headline: Mapping[Site, str], method: str) -> pd.DataFrame:

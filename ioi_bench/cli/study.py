@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json as json_text
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ioi_bench.cli import options
 from ioi_bench.cli.ablation import ablation
-from ioi_bench.cli.console import cache_folder, number, out, print_json, progress, say
+from ioi_bench.cli.console import cache_folder, duration, number, out, print_json, progress, say
+from ioi_bench.cli.convergence import convergence
+from ioi_bench.cli.coverage import coverage
+from ioi_bench.cli.half import half
+from ioi_bench.cli.select import candidates_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
     from ioi_bench.evaluation.bootstrap import Interval
     from ioi_bench.studies.attention_study import AttentionStudy, HeadFigures
+    from ioi_bench.studies.post.estimate import PostEstimate
     from ioi_bench.studies.post.study import PostStudy
     from ioi_bench.training.runs import Run
 
@@ -27,8 +33,15 @@ __all__ = ["app"]
 _TARGET_NAMES = {"difference": "IO − S1", "both": "both keys", "io": "IO", "s1": "S1"}
 _STRONGEST, _PAIRS_SHOWN = 2, 5
 
-app = typer.Typer(name="study", help="Studies beyond the card: attention, ablation, post.", no_args_is_help=True)
+app = typer.Typer(
+    name="study",
+    help="Studies beyond the card: attention, ablation, convergence, coverage, half, post.",
+    no_args_is_help=True,
+)
 app.command()(ablation)
+app.command()(convergence)
+app.command()(coverage)
+app.command()(half)
 
 
 @app.command()
@@ -112,39 +125,43 @@ def post(
         int, typer.Option("--selection-train-prompts", help="Of selection: only the first N train prompts.")
     ] = 10_000,
     model: options.Model = "ioi-mini",
+    estimate_only: Annotated[bool, typer.Option("--estimate", help="Say how long it will take, and stop.")] = False,
     json: options.Json = False,
 ) -> None:
     """Redo "SAEs Discover Meaningful Features in the IOI Task" on a training run, and say which findings hold.
 
     Selects λ and checkpoints on validation, judges every variant on test, and writes tables, figures and, per finding
     of the post, whether it holds. Candidates and cards are kept in the run's folder: what was cut off goes on.
+    --estimate answers for a run that is not trained yet, too.
 
     \b
     Examples:
       ioi-bench study post runs/ioi-mini
+      ioi-bench study post runs/ioi-mini --estimate
       ioi-bench study post runs/quick --out runs/quick/post --prompts 200 --json
       ioi-bench study post runs/gpt2 --model gpt2 --out reference_saes/gpt2
     """
     from ioi_bench.lm.model import load_model
+    from ioi_bench.studies.post.estimate import estimate_post
     from ioi_bench.studies.post.study import study_post, write_study
     from ioi_bench.training.runs import Run
 
     found, folder = Run(run), folder or run / "results"
-    found.require_finished()
+    if not estimate_only:
+        found.require_finished()
     loaded = load_model(model)
+    circuit = options.circuit_of(loaded)
+    judging: dict[str, Any] = {"prompts": prompts, "train_prompts": train_prompts, "cache_dir": cache_folder()}
+    judging |= {"selection_prompts": selection_prompts, "selection_train_prompts": selection_train_prompts}
     with progress() as report:
-        study = study_post(
-            found,
-            loaded,
-            options.circuit_of(loaded),
-            prompts=prompts,
-            train_prompts=train_prompts,
-            selection_prompts=selection_prompts,
-            selection_train_prompts=selection_train_prompts,
-            cache_dir=cache_folder(),
-            announce=say,
-            progress=report,
-        )
+        expected = estimate_post(found, loaded, circuit, **judging, progress=report)
+        say(candidates_line(expected.candidates))
+        say(_suites_line(expected))
+        if estimate_only:
+            if json:
+                print_json({**asdict(expected), "seconds": expected.seconds})
+            return
+        study = study_post(found, loaded, circuit, **judging, announce=say, progress=report)
     words = ["ioi-bench study post", f"runs/{run.name}", f"--out {folder}", f"--prompts {prompts}"]
     words += [f"--train-prompts {train_prompts}"] if train_prompts is not None else []
     words += [f"--selection-prompts {selection_prompts} --selection-train-prompts {selection_train_prompts}"]
@@ -157,6 +174,13 @@ def post(
     else:
         _print_findings(study)
     say(f"wrote {folder}/: RESULTS.md, results.json and {folder}/figures/")
+
+
+def _suites_line(found: PostEstimate) -> str:
+    if not found.left:
+        return f"{found.suites} suites: all have a card"
+    of = f"{found.suites} suites, {found.left} of them to be judged: {duration(found.judging)}, as measured here"
+    return f"{of}; {duration(found.seconds)} in all" if found.candidates.left else of
 
 
 def _training_command(run: Run) -> list[str]:

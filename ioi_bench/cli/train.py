@@ -68,10 +68,9 @@ def train(
     with progress() as report:
         many = chunk_members or (None if device == "cpu" else _ON_A_GPU)
         run = _prepared(settings, folder, many, report)
-        seconds = estimate(run, device=device)
-        say(
-            f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {duration(seconds)} from nothing, as measured here"
-        )
+        seconds, done = estimate(run, device=device, resumed=True), _share_done(run)
+        rest = f" for the rest ({done:.0%} is done)" if done else ""
+        say(f"{len(run.members):,} SAEs in {len(run.chunks)} chunks: {duration(seconds)}{rest}, as measured here")
         if not estimate_only:
             train_run(folder, device=device, progress=_teller(report, run))
     if not estimate_only:
@@ -91,6 +90,12 @@ def _about(run: Run, seconds: float | None) -> dict[str, Any]:
         "checkpoints": list(run.checkpoints),
         "estimated_seconds": seconds,
     }
+
+
+def _share_done(run: Run) -> float:
+    """Of all epochs of all SAEs."""
+    done = sum(run.epochs_done(chunk) * len(chunk.members) for chunk in run.chunks)
+    return done / (run.recipe.epochs * len(run.members))
 
 
 def _prepared(recipe: Recipe, folder: Path, chunk_members: int | None, report: Report) -> Run:

@@ -92,8 +92,8 @@ class FeatureUse:
     """What a null must share with the dictionary that it stands beside.
 
     Attributes:
-        l0: mean number of active features a prompt, on train.
-        alive: whether a feature is ever active on train.
+        l0: mean number of active features a prompt, in the prompts that are judged and their counterfactuals.
+        alive: whether a feature is ever active there or on train.
         norms: of the decoder's directions.
     """
 
@@ -108,7 +108,7 @@ def _blocks(x: Float[Tensor, "prompt d_in"], d_sae: int) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def feature_use(f: Float[Tensor, "prompt d_sae"], decoder: AffineDecoder) -> FeatureUse:
-    """How features are used on train.
+    """How features are used in some prompts.
 
     Features that never vary carry nothing: a constant one must not buy the null another active direction.
 

@@ -187,12 +187,14 @@ class Edit:
         edited: ``a_s + Σ Δ`` over the first k rounds, so the error term of the dictionary stays.
         removed: the feature whose contribution in ``a_s`` the round took out, or −1.
         added: the feature whose contribution the round put in, or −1.
+        added_value: the value at which it was put in, by a method that does not take the one it has in ``a_t``.
     """
 
     budgets: tuple[int, ...]
     edited: Float[Tensor, "budget prompt d_in"]
     removed: Int64[Tensor, "prompt round"]
     added: Int64[Tensor, "prompt round"]
+    added_value: Float[Tensor, "prompt round"] | None = None
 
     def n_removed(self, budget: int) -> Int64[Tensor, " prompt"]:
         """Number of features removed within ``budget`` rounds.

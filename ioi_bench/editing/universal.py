@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ioi_bench.editing.aware import best_active, f1_order
@@ -32,4 +34,5 @@ def universal(inputs: EditInputs, budgets: tuple[int, ...]) -> Edit:
     best = f1_order(inputs.train.f1[present])[:, :rounds]
     mean = inputs.train.conditional_mean[present].gather(1, best).to(inputs.a_s.dtype)
     added = widened(best.masked_fill(mean == 0, -1), rounds)
-    return apply_rounds(inputs, budgets, removed, added[row], widened(mean, rounds)[row])
+    value = widened(mean, rounds)[row]
+    return replace(apply_rounds(inputs, budgets, removed, added[row], value), added_value=value)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ioi_bench.atomic import write_files
 from ioi_bench.dictionaries.supervised import SupervisedCodes
+from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.bootstrap import Bootstrap
 from ioi_bench.evaluation.card import Card, CardCell, CardWarning, Made
 from ioi_bench.evaluation.card_cells import Scope, cell_figures
+from ioi_bench.evaluation.card_records import CrossSectionFigures
 from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.cross_sections import cross_section_figures
 from ioi_bench.evaluation.figure import figures
@@ -23,6 +25,8 @@ __all__ = ["Results", "assemble", "write_results"]
 
 _DEAD_SHARE_WARNED = 0.5
 _NORM_RATIO_WARNED = (0.5, 2.0)
+_OFFSET_WARNED = 0.9
+_COSINE_TRAINED, _COSINE_WARNED = 0.85, 0.95  # the first measured on all reference suites: docs/trust.md
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Results:
     frozen_ranking: bool
 
 
-def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
+def assemble(results: Results, made: Made, circuit: Circuit, anchors: CardAnchors) -> Card:
     """Draw the bootstrap and write down every figure."""
     study = results.study
     scope = Scope(
@@ -61,16 +65,18 @@ def assemble(results: Results, made: Made, circuit: Circuit) -> Card:
         results.tables,
         {name: _dead_share([study.suite[site] for site in study.sites[name]]) for name in results.tables.faithful},
     )
-    warnings = tuple(_warnings(results, made, cells))
+    sections = tuple(
+        cross_section_figures(name, study.sites[name], study.suite, results.mean_codes, table, results.boot)
+        for name, table in results.tables.faithful.items()
+    )
+    warnings = tuple(_warnings(results, made, cells, sections))
     return Card(
         track=circuit.track,
         made=made,
         headline=headline,
         cells=cells,
-        cross_sections=tuple(
-            cross_section_figures(name, study.sites[name], study.suite, results.mean_codes, table, results.boot)
-            for name, table in results.tables.faithful.items()
-        ),
+        cross_sections=sections,
+        anchors=anchors,
         warnings=warnings,
     )
 
@@ -79,7 +85,9 @@ def _dead_share(sites: Sequence[SiteCodes]) -> float:
     return sum(site.dead_share for site in sites) / len(sites)
 
 
-def _warnings(results: Results, made: Made, cells: Sequence[CardCell]) -> Iterator[CardWarning]:
+def _warnings(
+    results: Results, made: Made, cells: Sequence[CardCell], sections: Sequence[CrossSectionFigures]
+) -> Iterator[CardWarning]:
     own = {site: codes for site, codes in results.study.suite.items() if site not in results.missing}
     if results.missing:
         yield CardWarning(
@@ -105,6 +113,19 @@ def _warnings(results: Results, made: Made, cells: Sequence[CardCell]) -> Iterat
             message=f"reconstructions at {_listed(odd)} are worse than the mean activation or differ from the "
             "activations in norm by more than a factor of two: was the input scale lost?",
         )
+    if carried := [site for site, codes in own.items() if codes.offset_share > _OFFSET_WARNED]:
+        yield CardWarning(
+            code="offset-carries",
+            message=f"an offset of each input's own carries the reconstruction at {_listed(carried)}: faithfulness "
+            "there says nothing of the features",
+        )
+    if near := _supervised(sections):
+        yield CardWarning(
+            code="supervised-directions",
+            message=f"the directions are nearer to the supervised codes ({near}, mean largest cosine over the "
+            f"cross-sections) than those of any dictionary that was trained without labels ({_COSINE_TRAINED:.2f} at "
+            "most): what were they fitted on?",
+        )
     for message in results.study.measures.failed.values():
         yield CardWarning(code="plugin", message=f"{message}; its figures are empty")
     if not made.full_train:
@@ -117,6 +138,17 @@ def _warnings(results: Results, made: Made, cells: Sequence[CardCell]) -> Iterat
             code="unknown-ranking",
             message="the track has no frozen set of ranked cells: it was found on these prompts, so compare with care",
         )
+
+
+def _supervised(sections: Sequence[CrossSectionFigures]) -> str:
+    """Attributes whose codes are found one for one, with the cosine."""
+    told = []
+    for attribute in sections[0].geometry if sections else ():
+        cosines = [found.geometry[attribute].codes_to_features.value for found in sections]
+        known = [cosine for cosine in cosines if cosine is not None]
+        if len(known) > 1 and (mean := sum(known) / len(known)) > _COSINE_WARNED:
+            told.append(f"{attribute} {mean:.2f}")
+    return ", ".join(told)
 
 
 def _suspicious(results: Results, site: Site, codes: SiteCodes) -> bool:

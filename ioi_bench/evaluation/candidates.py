@@ -6,26 +6,20 @@ in minutes. Rankings by F1 and means come from train, everything else from valid
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.editing import EDITS, EditMethod
-from ioi_bench.editing.base import check_budgets
-from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError
-from ioi_bench.evaluation.candidate_figures import LogitDifferences, SiteView, site_view, spoilt_figures
+from ioi_bench.errors import DictionaryError
+from ioi_bench.evaluation.candidate_figures import SiteView, site_view, spoilt_figures
+from ioi_bench.evaluation.candidate_job import Job, job_of, members_by_site
 from ioi_bench.evaluation.candidate_rows import COLUMNS, Finished
-from ioi_bench.evaluation.data import Capture, Progress, SplitData, TrainData, read_split, read_train, silent, split_of
-from ioi_bench.evaluation.finished_run import FinishedRun, MemberT, RunMember, edits_at
-from ioi_bench.sites import Cell, Site
-from ioi_bench.task import Split
+from ioi_bench.evaluation.data import Progress, silent
+from ioi_bench.evaluation.finished_run import FinishedRun, MemberT, edits_at
+from ioi_bench.sites import Site
 from ioi_bench.threads import in_threads
 
 if TYPE_CHECKING:
@@ -34,70 +28,7 @@ if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["candidates_table"]
-
-_VERSION = 1
-"""Raised whenever the figures of the same dictionary would change: rows of another version are not taken up."""
-
-
-def _cells(circuit: Circuit) -> tuple[Cell, ...]:
-    return tuple(dict.fromkeys((*circuit.headline, *circuit.further)))
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a table was asked for."""
-
-    model: LanguageModel
-    circuit: Circuit
-    validation: Split
-    train: Split
-    edits: Mapping[str, EditMethod]
-    budget: int
-    ld_prompts: int
-    capture: Capture
-
-    @cached_property
-    def key(self) -> str:
-        """Hash of everything but the dictionaries that decides the rows. No test prompt enters it."""
-        spec = self.train.spec
-        prompts = hashlib.sha256()
-        for split in (self.train, self.validation):
-            for row in zip(split.prompts, split.io_targets, split.s_targets, strict=True):
-                prompts.update(f"{spec.text(row[0])}\t{row[0].pattern}\t{row[1]}\t{row[2]}\n".encode())
-        parts = {
-            "version": _VERSION,
-            "model": self.model.sha256,
-            "edits": {str(site): edits for site, edits in edits_at(self.circuit).items()},
-            "prompts": prompts.hexdigest(),
-            "methods": sorted(self.edits),
-            "budget": self.budget,
-            "ld_prompts": self.ld_prompts,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @cached_property
-    def data(self) -> tuple[TrainData, SplitData]:
-        """Activations; captured only where some dictionary has still to be judged."""
-        cells = _cells(self.circuit)
-        train = read_train(self.capture, self.circuit, cells, self.train, {})
-        return train, read_split(self.capture, self.circuit, cells, self.validation, {})
-
-    @cached_property
-    def logit_differences(self) -> LogitDifferences:
-        """Of the clean runs of the first prompts, and under mean ablation of each site alone."""
-        train, data = self.data
-        return LogitDifferences.of(self.model, data, train, self.ld_prompts)
-
-    def prepare(self) -> None:
-        """Make what threads share, before there are any."""
-        _ = self.data
-        if self.ld_prompts:
-            _ = self.logit_differences
-
-    def content(self, member: RunMember, dictionary: Dictionary) -> str:
-        """Hash of a dictionary's weights."""
-        return Suite("candidate", self.model.name, {member.site: dictionary}).sha256
+__all__ = ["candidates_table", "judge_site"]
 
 
 def candidates_table(
@@ -144,26 +75,21 @@ def candidates_table(
         StorageError: ``keep`` cannot be written.
     """
     tell = progress or silent
-    check_budgets((budget,))
-    for name in methods:
-        if name not in edits:
-            raise UnknownNameError("edit method", name, edits)
-    if not methods or len(set(methods)) != len(methods) or ld_prompts < 0:
-        raise InputError(
-            f"give edit methods by distinct names and 0 or more ld_prompts; got {list(methods)} and {ld_prompts}"
-        )
-    _check_run(run, model)
-    members = _members_by_site(run, circuit)
-    job = _Job(
+    job = job_of(
+        run,
         model,
         circuit,
-        split_of(circuit, "validation", prompts),
-        split_of(circuit, "train", train_prompts),
-        {name: edits[name] for name in methods},
-        budget,
-        ld_prompts,
-        Capture(model, batch_size, None if cache_dir is None else Path(cache_dir), tell),
+        methods=methods,
+        budget=budget,
+        prompts=prompts,
+        train_prompts=train_prompts,
+        ld_prompts=ld_prompts,
+        edits=edits,
+        batch_size=batch_size,
+        cache_dir=cache_dir,
+        progress=tell,
     )
+    members = members_by_site(run, circuit)
     finished = Finished(None if keep is None else Path(keep), job.key)
     try:
         _judge_all(run, job, members, finished, tell)
@@ -178,33 +104,9 @@ def candidates_table(
     return finished.table(wanted, methods)
 
 
-def _check_run(run: FinishedRun[MemberT], model: LanguageModel) -> None:
-    trained_on = run.provenance.get("model_sha256")
-    if trained_on is not None and trained_on != model.sha256:
-        raise SuiteError(
-            f"the run was trained on activations of a model with sha256 {str(trained_on)[:12]}…, but {model.name!r} "
-            f"has {model.sha256[:12]}…: name the run's own model, or train anew"
-        )
-
-
-def _members_by_site(run: FinishedRun[MemberT], circuit: Circuit) -> dict[Site, list[MemberT]]:
-    found: dict[Site, list[MemberT]] = {site: [] for site in edits_at(circuit)}
-    for member in run.members:
-        if member.site in found:
-            found[member.site].append(member)
-    found = {site: some for site, some in found.items() if some}
-    if not found or not run.checkpoints:
-        raise InputError(
-            f"the run has nothing to select among: {len(run.members)} members and {len(run.checkpoints)} checkpoints, "
-            f"{sum(map(len, found.values()))} of the members at sites of the circuit {circuit.track!r}; name the "
-            "circuit that it was trained for, or finish the run"
-        )
-    return found
-
-
 def _judge_all(
     run: FinishedRun[MemberT],
-    job: _Job,
+    job: Job,
     members: Mapping[Site, Sequence[MemberT]],
     finished: Finished,
     tell: Progress,
@@ -229,19 +131,19 @@ def _judge_all(
 
         def judge(site: Site, epoch: int = epoch, left: Mapping[Site, Sequence[MemberT]] = left) -> None:
             view = site_view(site, edits_at(job.circuit)[site], *job.data)
-            finished.add(_judge_site(run, job, view, left[site], epoch, advance))
+            finished.add(judge_site(run, job, view, left[site], epoch, advance))
 
         in_threads(judge, sites)
 
 
-def _is_done(run: FinishedRun[MemberT], job: _Job, member: MemberT, epoch: int, finished: Finished) -> bool:
+def _is_done(run: FinishedRun[MemberT], job: Job, member: MemberT, epoch: int, finished: Finished) -> bool:
     if not finished.has(member, epoch):
         return False
     return finished.has(member, epoch, _loaded(run, job, member, epoch)[1])
 
 
 def _loaded(
-    run: FinishedRun[MemberT], job: _Job, member: MemberT, epoch: int
+    run: FinishedRun[MemberT], job: Job, member: MemberT, epoch: int
 ) -> tuple[Dictionary | DictionaryError, str]:
     """A dictionary and the hash of its weights; or why it cannot be used: training that diverged leaves NaN."""
     try:
@@ -251,15 +153,15 @@ def _loaded(
     return dictionary, job.content(member, dictionary)
 
 
-def _judge_site(
+def judge_site(
     run: FinishedRun[MemberT],
-    job: _Job,
+    job: Job,
     view: SiteView,
     members: Iterable[MemberT],
     epoch: int,
     advance: Callable[[int], None],
 ) -> list[dict[str, Any]]:
-    """All rows of some members at one site and checkpoint."""
+    """All rows of some members at one site and checkpoint, the expensive part of `candidates_table`."""
     rows: list[list[dict[str, Any]]] = []
     patched = {}
     for i, member in enumerate(members):

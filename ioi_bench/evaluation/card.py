@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from ioi_bench.atomic import write_file
 from ioi_bench.bounded import bounded_bytes, json_value, stays_inside
 from ioi_bench.errors import InputError, StorageError
+from ioi_bench.evaluation.anchor_records import CardAnchors
 from ioi_bench.evaluation.card_records import (
     CellScore,
     CrossSectionFigures,
@@ -52,7 +53,7 @@ __all__ = [
     "card_schema",
 ]
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 
 
 _MAX_BYTES = 64 << 20  # one with all methods and some baselines has 3 MB
@@ -119,6 +120,9 @@ class CardWarning(Record):
         "dead-features",
         "nan-weights",
         "suspicious-scale",
+        "supervised-directions",
+        "offset-carries",
+        "memorised",
         "few-train-prompts",
         "unknown-ranking",
         "plugin",
@@ -130,6 +134,8 @@ class CardWarning(Record):
 class Made(Record):
     """What made the card: enough to make it again."""
 
+    scoring: str = "ioi-v1"
+    """Of the method (`ioi_bench.evaluation.score.SCORING`); cards from before it was said are ``ioi-v1``."""
     spec: str
     spec_sha256: str
     model: str
@@ -166,13 +172,15 @@ class Made(Record):
 class Card(Record):
     """A score card."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     track: str
     made: Made
     headline: dict[str, HeadlineScore]
     """By edit method; ``exchange`` is the one that ranks."""
     cells: tuple[CardCell, ...]
     cross_sections: tuple[CrossSectionFigures, ...]
+    anchors: CardAnchors
+    """What must score nothing and what knows the answer; they do not count in anything else of the card."""
     baselines: tuple[BaselineRow, ...] = ()
     """The rows that were asked for; they do not count in anything else of the card."""
     warnings: tuple[CardWarning, ...] = ()

@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ioi_bench.dictionaries.narrow import narrowed
 from ioi_bench.dictionaries.nulls import FeatureUse, feature_use
 from ioi_bench.dictionaries.supervised import SupervisedCodes
-from ioi_bench.dictionary import AffineDecoder, Dictionary, PerInputOffset, affine_decoder, encode_in_blocks
+from ioi_bench.dictionary import (
+    AffineDecoder,
+    Dictionary,
+    PerInputOffset,
+    affine_decoder,
+    encode_in_blocks,
+    encoded_blocks,
+)
 from ioi_bench.editing import FeatureStatistics, feature_statistics
 from ioi_bench.evaluation.sparse import (
     SparseStatistics,
@@ -21,11 +28,13 @@ from ioi_bench.evaluation.sparse import (
     wide_explanations,
     wide_statistics,
 )
+from ioi_bench.evaluation.watched import Watched, watched
 from ioi_bench.metrics import Explanations, activity_counts, explanations
 from ioi_bench.sites import Site
 
 __all__ = ["Encoder", "SiteCodes", "SiteInputs", "Values", "dictionary_codes", "oracle_codes"]
 
+_USUAL_PROMPTS, _FEWEST_USUAL, _USUAL_ELEMENTS, _USUALLY = 512, 64, 1 << 22, 0.5
 _NORM_PROMPTS, _WIDE_NORM_PROMPTS = 2048, 128
 
 Values = Mapping[str, Tensor]
@@ -54,10 +63,14 @@ class SiteCodes:
         fires: the features that some train prompt activates.
         use: what matched nulls share with it.
         train_mean: train mean of the activation.
+        base_mean, base_activation: means of the features and of the activation over the base prompts that are judged:
+            weights are centred by these, so that no encoder can move the centre by what it does on train.
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
         explanations: what train says its features mean; empty where nobody asked.
+        offset_share: how much of the train activations' variance an offset of each input's own explains; 0 without one.
+        watched: what it encoded, to be asked again; empty for ioi-bench's own architectures.
     """
 
     decoder: AffineDecoder
@@ -68,10 +81,14 @@ class SiteCodes:
     fires: Bool[Tensor, " d_sae"]
     use: FeatureUse
     train_mean: Float[Tensor, " d_in"]
+    base_mean: Float[Tensor, " d_sae"]
+    base_activation: Float[Tensor, " d_in"]
     norm_ratio: float
     n_features: int
     reads: Site | None = None
     explanations: Explanations | None = None
+    offset_share: float = 0.0
+    watched: Watched | None = None
 
     def statistics(self, edit: str) -> FeatureStatistics:
         """The statistics against the values of an edit, as edits read them."""
@@ -91,13 +108,19 @@ class SiteInputs:
     Attributes:
         train: train activations that the encoder reads.
         at_site: train activations that the decoder reconstructs: the same, unless the dictionary reads elsewhere.
-        judged: what the encoder will read in the prompts that are judged, in any order.
+        base: what the encoder will read in the base prompts that are judged.
+        base_at_site: activations of these at the site.
+        counterfactuals: what it will read in their counterfactuals.
+        matched: of these, the ones of cells that score, for which nulls are matched; empty for no nulls.
         reads: where it reads, if elsewhere.
     """
 
     train: Float[Tensor, "prompt d_in"]
     at_site: Float[Tensor, "prompt d_in"]
-    judged: tuple[Float[Tensor, "prompt d_in"], ...] = ()
+    base: Float[Tensor, "prompt d_in"]
+    base_at_site: Float[Tensor, "prompt d_in"]
+    counterfactuals: tuple[Float[Tensor, "prompt d_in"], ...] = ()
+    matched: tuple[Float[Tensor, "prompt d_in"], ...] = ()
     reads: Site | None = None
 
 
@@ -125,22 +148,28 @@ def dictionary_codes(
     if dictionary.d_sae > _WIDE:
         return _wide_codes(dictionary, shown, values, n_values, rounds, names)
     decoder = affine_decoder(dictionary)
-    f = encode_in_blocks(dictionary, shown.train)
+    seen = watched(dictionary)
+    asked = dictionary if seen is None else seen
+    f = encode_in_blocks(asked, shown.train)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
     reconstruct = _reconstruct(dictionary, decoder)
     return SiteCodes(
         decoder=decoder,
-        encode=lambda x, _: encode_in_blocks(dictionary, x),
+        encode=lambda x, _: encode_in_blocks(asked, x),
         reconstruct=reconstruct,
         train=train,
         mean=next(iter(train.values())).mean,
         fires=(f != 0).any(0),
-        use=feature_use(f, decoder),
+        use=_use(asked, shown, feature_use(f, decoder)),
         train_mean=shown.at_site.mean(0),
+        base_mean=_mean_features(asked, shown.base),
+        base_activation=shown.base_at_site.mean(0),
         norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=None if names is None else _explained(f, values, names),
+        offset_share=_offset_share(dictionary, shown),
+        watched=seen,
     )
 
 
@@ -158,8 +187,10 @@ def _wide_codes(
     names: Mapping[str, int] | None,
 ) -> SiteCodes:
     """The same in bounded memory: active features only."""
-    active = active_features(dictionary, shown.train)
-    kept = kept_features(dictionary, active, shown.judged, rounds)
+    seen = watched(dictionary)
+    asked = dictionary if seen is None else seen
+    active = active_features(asked, shown.train)
+    kept = kept_features(asked, active, (shown.base, *shown.counterfactuals), rounds)
     found = wide_statistics(active, kept, values, n_values)
     explained = None if names is None else wide_explanations(active, kept, lambda f: _explained(f, values, names))
     whole = affine_decoder(dictionary)
@@ -169,10 +200,11 @@ def _wide_codes(
     reconstruct = _reconstruct(dictionary, decoder)
 
     def encode(x: Tensor, _: Values | None = None) -> Tensor:
-        return encode_in_blocks(dictionary, x, features=kept) if fewer is None else encode_in_blocks(fewer, x)
+        return encode_in_blocks(asked, x, features=kept) if fewer is None else encode_in_blocks(fewer, x)
 
     counts, n = found.counts, len(shown.train)
     varies = (counts > 0) & ((counts < n) | found.varies)
+    use = FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1))
     return SiteCodes(
         decoder=decoder,
         encode=encode,
@@ -180,13 +212,50 @@ def _wide_codes(
         train=found.train,
         mean=next(iter(found.train.values())).mean,
         fires=counts > 0,
-        use=FeatureUse(counts[varies].sum().item() / n, varies, decoder.directions.norm(dim=1)),
+        use=_use(asked, shown, use, kept),
         train_mean=shown.at_site.mean(0),
+        base_mean=_mean_features(asked, shown.base)[kept],
+        base_activation=shown.base_at_site.mean(0),
         norm_ratio=_norm_ratio(shown, reconstruct, encode(shown.train[:_WIDE_NORM_PROMPTS])),
         n_features=dictionary.d_sae,
         reads=shown.reads,
         explanations=explained,
+        offset_share=_offset_share(dictionary, shown),
+        watched=seen,
     )
+
+
+def _use(
+    dictionary: Dictionary, shown: SiteInputs, train: FeatureUse, kept: Int64[Tensor, " feature"] | None = None
+) -> FeatureUse:
+    """What nulls must share: L0 in the prompts that are judged, and the features that live there or on train.
+
+    An encoder that knows the train prompts could fire there as it likes, and choose its null. A feature that is active
+    in most prompts counts where it is not at its usual value: a code turned inside out, ``1 − f``, meets the null of f.
+    """
+    if not shown.matched:
+        return train
+    few = min(_USUAL_PROMPTS, max(_FEWEST_USUAL, _USUAL_ELEMENTS // dictionary.d_sae))
+    some = torch.cat([*encoded_blocks(dictionary, shown.base[:few])])
+    some = some if kept is None else some[:, kept]
+    usual = some.median(0).values * ((some != 0).float().mean(0) > _USUALLY)
+    counts, n = torch.zeros(len(train.alive), dtype=torch.int64), 0
+    least, most = (torch.full((len(train.alive),), end) for end in (torch.inf, -torch.inf))
+    for x in (shown.base, *shown.matched):
+        for block in encoded_blocks(dictionary, x):
+            f = block if kept is None else block[:, kept]
+            counts += (f != usual).sum(0)
+            least, most = torch.minimum(least, f.amin(0)), torch.maximum(most, f.amax(0))
+        n += len(x)
+    varies = least < most  # one that never varies carries nothing, and must not buy the null another direction
+    return FeatureUse(counts[varies].sum().item() / n, train.alive | varies, train.norms)
+
+
+def _mean_features(dictionary: Dictionary, x: Float[Tensor, "prompt d_in"]) -> Float[Tensor, " d_sae"]:
+    total = torch.zeros(dictionary.d_sae, dtype=torch.float64)
+    for block in encoded_blocks(dictionary, x):
+        total += block.sum(0, dtype=torch.float64)
+    return (total / len(x)).float()
 
 
 def _reconstruct(dictionary: Dictionary, decoder: AffineDecoder) -> Callable[[Tensor, Tensor], Tensor]:
@@ -200,30 +269,59 @@ def _reconstruct(dictionary: Dictionary, decoder: AffineDecoder) -> Callable[[Te
     return reconstruct
 
 
+@torch.no_grad()
+def _offset_share(dictionary: Dictionary, shown: SiteInputs) -> float:
+    if not isinstance(dictionary, PerInputOffset):
+        return 0.0
+    x, at_site = shown.train[:_NORM_PROMPTS], shown.at_site[:_NORM_PROMPTS]
+    left = (at_site - dictionary.offset_for(x)).square().sum()
+    return float(1 - left / (at_site - at_site.mean(0)).square().sum().clamp_min(1e-12))
+
+
 def _norm_ratio(shown: SiteInputs, reconstruct: Callable[[Tensor, Tensor], Tensor], f: Tensor) -> float:
     norm = reconstruct(shown.train[: len(f)], f).norm(dim=1).mean()
     return float(norm / shown.at_site[: len(f)].norm(dim=1).mean())
 
 
 def oracle_codes(
-    kinds: Mapping[str, Mapping[Site, SupervisedCodes]], values: Values, n_values: Mapping[str, int]
+    kinds: Mapping[str, Mapping[Site, SupervisedCodes]],
+    values: Values,
+    n_values: Mapping[str, int],
+    base_values: Values,
+    base: Mapping[Site, Float[Tensor, "prompt d_in"]],
 ) -> dict[str, dict[Site, SiteCodes]]:
     """Skylines, by kind, as dictionaries whose encoder reads the prompts' attributes: one code scores all (METHOD §3).
 
-    Their features are the same at every site, and so are the statistics of these.
+    Their features are the same at every site, and so are the statistics of these. ``values`` are of train,
+    ``base_values`` and the activations ``base`` of the base prompts that are judged.
     """
     some = next(iter(next(iter(kinds.values())).values()))
     f = some.oracle_features(values)
     train = {edit: feature_statistics(f, values[edit], n) for edit, n in n_values.items()}
     mean, fires, use = f.mean(0), (f != 0).any(0), feature_use(f, some.decoder)
+    base_mean = some.oracle_features(base_values).mean(0)
 
-    def of(own: SupervisedCodes) -> SiteCodes:
+    def of(own: SupervisedCodes, base_activation: Tensor) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
             return own.oracle_features(labels)
 
         def reconstruct(_: Tensor, f: Tensor) -> Tensor:
             return own.decoder(f)
 
-        return SiteCodes(own.decoder, encode, reconstruct, train, mean, fires, use, own.mean, 1.0, own.d_sae)
+        return SiteCodes(
+            decoder=own.decoder,
+            encode=encode,
+            reconstruct=reconstruct,
+            train=train,
+            mean=mean,
+            fires=fires,
+            use=use,
+            train_mean=own.mean,
+            base_mean=base_mean,
+            base_activation=base_activation,
+            norm_ratio=1.0,
+            n_features=own.d_sae,
+        )
 
-    return {kind: {site: of(own) for site, own in codes.items()} for kind, codes in kinds.items()}
+    here = {site: x.mean(0) for site, x in base.items()}
+    return {kind: {site: of(own, here[site]) for site, own in codes.items()} for kind, codes in kinds.items()}

@@ -49,21 +49,27 @@ def silent(what: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def split_of(circuit: Circuit, name: str, prompts: int | None = None) -> Split:
-    """A split of the circuit's task, or its first prompts.
+def split_of(circuit: Circuit, split: Split | str, prompts: int | None = None) -> Split:
+    """A split of the circuit's task, by name or as it was drawn, or its first prompts.
 
     Raises:
         UnknownNameError: no such split.
-        InputError: fewer than 1 prompt, or more than there are; or a held-out split, whose dictionaries and skyline
-            would have to be fitted on its own train split (METHOD §1).
+        InputError: fewer than 1 prompt, or more than there are; a split of another task; or a held-out split, whose
+            dictionaries and skyline would have to be fitted on its own train split (METHOD §1).
     """
-    if name.startswith("held-out"):
+    if isinstance(split, Split):
+        if split.spec != task_spec(circuit.task):
+            raise InputError(
+                f"{split.name!r} is of the task {split.spec.name!r}; {circuit.track!r} has {circuit.task!r}"
+            )
+        return split if prompts is None else split.head(prompts)
+    if split.startswith("held-out"):
         raise InputError(
-            f"{name!r} cannot be evaluated: skylines and rankings are fitted on 'train', which shows its names and its "
-            "template; give test or validation"
+            f"{split!r} cannot be evaluated: skylines and rankings are fitted on 'train', which shows its names and "
+            "its template; give test or validation"
         )
-    split = task_spec(circuit.task).split(name)
-    return split if prompts is None else split.head(prompts)
+    found = task_spec(circuit.task).split(split)
+    return found if prompts is None else found.head(prompts)
 
 
 def attribute_values(spec: TaskSpec) -> dict[str, tuple[str, ...]]:

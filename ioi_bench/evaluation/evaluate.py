@@ -7,42 +7,41 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from threading import Lock
 
 from ioi_bench.atomic import storage_errors
-from ioi_bench.dictionaries.nulls import matched_null, standard_null
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.dictionaries.suite import Suite, check_fits
-from ioi_bench.dictionary import Dictionary
-from ioi_bench.editing import EDITS, EditMethod
 from ioi_bench.editing.base import check_budgets
-from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
+from ioi_bench.errors import InputError, StorageError, UnknownNameError
+from ioi_bench.evaluation.anchor_files import anchors_for
+from ioi_bench.evaluation.anchor_records import CardAnchors, TrackAnchors
+from ioi_bench.evaluation.anchors import MATCHED, suite_anchors, suite_baselines
 from ioi_bench.evaluation.assemble import Results, assemble, write_results
-from ioi_bench.evaluation.baselines import baseline_row, baseline_suite
+from ioi_bench.evaluation.baselines import Asked, baseline_row, judge_baseline
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.choices import choose, load_track, outsiders, read_suite, to_sqrt_d
-from ioi_bench.evaluation.codes import SiteCodes
 from ioi_bench.evaluation.cross_site import projected
 from ioi_bench.evaluation.data import Capture, Progress, silent, split_of
-from ioi_bench.evaluation.inputs import Inputs, gather, null_seed
-from ioi_bench.evaluation.measures import Measures
+from ioi_bench.evaluation.fitting import make_study
+from ioi_bench.evaluation.fresh import with_fresh
+from ioi_bench.evaluation.inputs import Inputs, gather
 from ioi_bench.evaluation.preflight import preflight as run_preflight
 from ioi_bench.evaluation.preflight import require_readable
 from ioi_bench.evaluation.provenance import hardware, versions
 from ioi_bench.evaluation.ranking import rank_cells
-from ioi_bench.evaluation.score import NULL_SEEDS
-from ioi_bench.evaluation.study import Study, run_study
+from ioi_bench.evaluation.score import SCORING
+from ioi_bench.evaluation.study import run_study
 from ioi_bench.lm.circuit import Circuit, RankedCell
 from ioi_bench.lm.model import LanguageModel
 from ioi_bench.plugins.loading import SQRT_D, Loaded
 from ioi_bench.plugins.manager import Plugins
-from ioi_bench.plugins.records import LoadOptions
+from ioi_bench.plugins.records import Baseline, LoadOptions
 from ioi_bench.plugins.reporters import write_report
 from ioi_bench.sites import Cell, HookPoint, Site
 from ioi_bench.task import Split
-from ioi_bench.threads import in_threads
 
 __all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "evaluate", "make_study"]
 
@@ -60,12 +59,13 @@ def evaluate(
     track: str | None = None,
     ranking: Mapping[Cell, RankedCell] | None = None,
     cells: Sequence[str] | None = None,
-    split: str = "test",
+    split: Split | str = "test",
     prompts: int | None = None,
     train_prompts: int | None = None,
     budgets: Sequence[int] = DEFAULT_BUDGETS,
     methods: Sequence[str] = DEFAULT_METHODS,
     baselines: Sequence[str] = (),
+    anchors: TrackAnchors | str | Path | None = None,
     reports: Sequence[str] = (),
     plugins: Plugins | None = None,
     device: str = "cpu",
@@ -73,6 +73,7 @@ def evaluate(
     seed: int = 0,
     preflight: bool = True,
     cross_site: bool = False,
+    fresh: int | None = None,
     cache_dir: str | Path | None = None,
     inputs: Inputs | None = None,
     out: str | Path | None = None,
@@ -90,12 +91,14 @@ def evaluate(
         track: ``circuit`` or ``hook``, where a dictionary of a circuit's head could be judged on either.
         ranking: which cells count; by default the circuit's frozen set, found afresh where it has none.
         cells: names of those that are judged, such as ``io@nm-out``; by default all of the circuit.
-        split: the prompts that are edited; F1 rankings and means always come from train.
+        split: the prompts that are edited, by name or as they were drawn (a season's, say); F1 rankings and means
+            always come from train.
         prompts: only the first so many.
         train_prompts: only the first so many train prompts (faster; the card says so).
         budgets: numbers of features that edits may change; 1, 2 and 4 are scored.
         methods: edit methods by name.
         baselines: by name; each is judged like the suite and has a row on the card.
+        anchors: of the track, as `ioi_bench.evaluation.anchors` computes and writes them; by default those that ship.
         reports: reporters by name; each writes ``report-NAME`` into ``out``.
         plugins: what else is known; by default the installed plugins. All their metrics are measured.
         device: where the model runs; dictionaries run on the CPU.
@@ -103,6 +106,8 @@ def evaluate(
         seed: of bootstrap and random dictionaries.
         preflight: stop where the dictionaries plainly read inputs of another kind (`ioi_bench.evaluation.preflight`).
         cross_site: judge dictionaries of the stream on the circuit's q, k and v, through the heads' own maps.
+        fresh: judge the suite also on so many prompts that are drawn from its own hash, and warn where it is better on
+            those that it could know (`ioi_bench.evaluation.fresh`).
         cache_dir: where captures are kept; ``None`` keeps none.
         inputs: what `gather` found of the same model, circuit and prompts, to judge many suites on: nothing is
             captured, and only its cells are on the card.
@@ -151,31 +156,35 @@ def evaluate(
     boot = Bootstrap.of(name_pairs(judged.prompts), seed=seed)
     with clock("ranking"):
         frozen = circuit.ranked if ranking is None else ranking
-        ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell)
+        ranked = frozen or rank_cells(inputs, boot, batch_size=batch_size, progress=tell, untrained_seeds=1)
+    of_track, why_none = anchors_for(model, circuit, anchors)
     suite = to_sqrt_d(suite, inputs) if options.scale == SQRT_D else suite
     placed = projected(suite, model, circuit)[0] if cross_site else suite
     counts = [cell for cell in circuit.headline if cell in ranked and ranked[cell].ranked]
     scored = [cell for cell in counts if cell in inputs.cells]
 
-    def judge(one: Suite, told: Progress) -> Results:
-        with clock("train statistics"):
-            study, missing = make_study(
-                one,
-                inputs,
-                scored,
-                methods,
-                budgets,
-                edits=chosen.edits,
-                measures=chosen.measures,
-                seed=seed,
-                progress=told,
-            )
-        with clock("edits and patched runs"):
-            tables = run_study(study, batch_size, told)
-        return Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
-
-    results = judge(placed, tell)
+    beside = suite_baselines(plugins)
+    with clock("train statistics"):
+        study, missing = make_study(
+            placed,
+            inputs,
+            scored,
+            methods,
+            budgets,
+            edits=chosen.edits,
+            measures=chosen.measures,
+            anchors=beside,
+            seed=seed,
+            progress=tell,
+        )
+    with clock("edits and patched runs"):
+        tables = run_study(study, batch_size, tell)
+        for site, codes in study.suite.items():
+            if codes.watched is not None:
+                codes.watched.require_same_again(site)
+    results = Results(study, tables, boot, inputs.mean_codes, ranked, missing, bool(frozen))
     made = Made(
+        scoring=SCORING,
         spec=judged.spec.name,
         spec_sha256=judged.spec.sha256,
         model=model.name,
@@ -189,9 +198,10 @@ def evaluate(
         architectures=suite.architectures,
         options=options.said
         | ({} if preflight else {"preflight": "no"})
-        | ({"cross-site": "yes"} if cross_site else {}),
+        | ({"cross-site": "yes"} if cross_site else {})
+        | ({} if anchors is None else {"anchors": "given"}),
         plugins=outsiders(plugins, chosen, came, suite, model),
-        split=split,
+        split=judged.name,
         n_prompts=len(judged),
         n_train_prompts=len(train),
         full_train=train_prompts is None,
@@ -206,12 +216,42 @@ def evaluate(
         timing={},
     )
     with clock("bootstrap"):
-        card = assemble(results, made, circuit)
+        names = {one.name: one.summary for one in (plugins.find(Baseline, MATCHED), *beside)}
+        own = suite_anchors(names, tables.cells, study.null_methods, boot) if scored else ()
+        card = assemble(results, made, circuit, CardAnchors(track=of_track, note=why_none, suite=own))
+    asked = Asked(
+        scored=tuple(scored),
+        methods=methods,
+        budgets=budgets,
+        batch_size=batch_size,
+        seed=seed,
+        edits=chosen.edits,
+        measures=chosen.measures,
+        suite=placed.dictionaries,
+    )
     rows = []
     for baseline in chosen.baselines:
-        found = judge(baseline_suite(baseline, inputs, seed), _under(baseline.name, tell))
-        with clock("bootstrap"):
-            rows.append(baseline_row(baseline, assemble(found, made, circuit)))
+        with clock("baselines"):
+            rows.append(baseline_row(baseline, judge_baseline(baseline, inputs, asked, tell), ranked, boot))
+    if fresh is not None:
+        with clock("fresh prompts"):
+            on_fresh = partial(
+                evaluate,
+                suite,
+                model=model,
+                circuit=circuit,
+                ranking=ranked,
+                plugins=plugins,
+                seed=seed,
+                prompts=fresh,
+                train_prompts=train_prompts,
+                batch_size=batch_size,
+                preflight=False,
+                cross_site=cross_site,
+                cache_dir=cache_dir,
+                progress=_under("fresh prompts", tell),
+            )
+            card = with_fresh(card, on_fresh)
     card = card.model_copy(update={"baselines": tuple(rows), "made": made.model_copy(update=clock.read())})
     if folder is not None:
         write_results(card, results, folder)
@@ -292,66 +332,3 @@ def _writable(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise StorageError(f"cannot write to {str(folder)!r}: permission denied; choose another folder")
     return folder
-
-
-def make_study(
-    suite: Suite,
-    inputs: Inputs,
-    scored: Sequence[Cell],
-    methods: tuple[str, ...],
-    budgets: tuple[int, ...],
-    *,
-    edits: Mapping[str, EditMethod] = EDITS,
-    measures: Measures | None = None,
-    seed: int,
-    progress: Progress,
-) -> tuple[Study, frozenset[Site]]:
-    """The suite's dictionaries, and nulls for the cells that are scored (METHOD §7); random ones at sites it lacks.
-
-    Raises:
-        SuiteError: the suite has no site of the circuit.
-        DictionaryError: a dictionary breaks its contract.
-    """
-    sites, null_sites = inputs.sites_of(inputs.cells), inputs.sites_of(scored)
-    missing = frozenset(site for site in sites if site not in suite.dictionaries)
-    if len(missing) == len(sites):
-        raise SuiteError(
-            f"suite {suite.name!r} has no dictionary for any site of the circuit {inputs.circuit.track!r}: it has "
-            f"{_some(suite.sites)}; the circuit has {_some(sites)}"
-        )
-    lock, done = Lock(), 0
-
-    def fit(site: Site) -> tuple[SiteCodes, list[SiteCodes]]:
-        nonlocal done
-        train = inputs.train.activations[site]
-        dictionary: Dictionary = (
-            standard_null(train, null_seed(seed, "missing", site)) if site in missing else suite.dictionaries[site]
-        )
-        codes = inputs.codes(site, dictionary, inputs.cells, budgets[-1], explain=True)
-        seeds = [null_seed(seed, i, site) for i in range(NULL_SEEDS)] if site in null_sites else []
-        nulls = [inputs.codes(site, matched_null(codes.use, train, one), scored, budgets[-1]) for one in seeds]
-        with lock:
-            done += 1
-            progress("train statistics", done, len(sites))
-        return codes, nulls
-
-    fitted = dict(zip(sites, in_threads(fit, sites), strict=True))
-    study = Study(
-        model=inputs.model,
-        data=inputs.data,
-        cells=inputs.cells,
-        sites=inputs.sites,
-        suite={site: codes for site, (codes, _) in fitted.items()},
-        skylines=inputs.skylines,
-        nulls=tuple({site: fitted[site][1][i] for site in null_sites} for i in range(NULL_SEEDS)),
-        null_cells=frozenset(scored),
-        methods=methods,
-        budgets=budgets,
-        edits=edits,
-        measures=measures or Measures(),
-    )
-    return study, missing
-
-
-def _some(sites: Sequence[Site]) -> str:
-    return ", ".join(map(str, sites[:4])) + (", …" if len(sites) > 4 else "")

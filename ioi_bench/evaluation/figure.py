@@ -129,7 +129,7 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
     marks = alt.Scale(domain=series.domain, range=[*["circle"] * len(methods), _STAR, "cross", "diamond"])
     shape = alt.Shape("series:N", scale=marks, legend=legend)
     base = alt.Chart().encode(
-        x=alt.X("weight:Q", scale=x, title="weight removed (centred)"),
+        x=alt.X("weight:Q", scale=x, title="weight of the edit"),
         y=alt.Y("accuracy:Q", scale=y, title="edit accuracy"),
         color=alt.Color("series:N", scale=series, legend=legend),
     )

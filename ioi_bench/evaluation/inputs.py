@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from ioi_bench.dictionaries.cross_site import CrossSite
 from ioi_bench.dictionaries.supervised import SupervisedCodes
 from ioi_bench.dictionary import Dictionary
 from ioi_bench.evaluation.codes import SiteCodes, SiteInputs, dictionary_codes, oracle_codes
-from ioi_bench.evaluation.data import Capture, SplitData, TrainData, read_split, read_train
+from ioi_bench.evaluation.data import Capture, Progress, SplitData, TrainData, read_split, read_train
 from ioi_bench.evaluation.shipped import fit_codes, fitted_codes, read_skylines
 from ioi_bench.sites import Cell, Site
 from ioi_bench.task import Split
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["Inputs", "gather", "null_seed"]
+__all__ = ["Inputs", "gather", "inputs_on", "null_seed"]
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,44 @@ class Inputs:
         return tuple(sorted({site for cell in cells for site in self.sites[cell.cross_section]}))
 
     def codes(
-        self, site: Site, dictionary: Dictionary, cells: Iterable[Cell], rounds: int, *, explain: bool = False
+        self,
+        site: Site,
+        dictionary: Dictionary,
+        cells: Iterable[Cell],
+        rounds: int,
+        *,
+        explain: bool = False,
+        matched: Iterable[Cell] = (),
     ) -> SiteCodes:
         """A dictionary at a site with its train statistics, for the edits that these cells make there.
 
-        ``rounds`` is the largest budget of these edits; ``explain`` asks also what the features mean.
+        ``rounds`` is the largest budget of these edits; ``explain`` asks also what the features mean;
+        ``matched`` are the cells in which nulls will stand beside it.
 
         Raises:
             DictionaryError: it breaks its contract.
         """
         here = {cell.edit: self.train.n_values[cell.edit] for cell in cells if site in self.sites[cell.cross_section]}
+        scored = dict.fromkeys(cell.edit for cell in matched if site in self.sites[cell.cross_section])
         reads = self.data.sources[site] if isinstance(dictionary, CrossSite) else None
         source, at_site = reads or site, self.train.activations[site]
-        judged = (self.data.base[source], *(self.data.counterfactual[edit][source] for edit in here))
-        shown = SiteInputs(self.train.activations[source], at_site, judged, reads)
+        shown = SiteInputs(
+            train=self.train.activations[source],
+            at_site=at_site,
+            base=self.data.base[source],
+            base_at_site=self.data.base[site],
+            counterfactuals=tuple(self.data.counterfactual[edit][source] for edit in here),
+            matched=tuple(self.data.counterfactual[edit][source] for edit in scored),
+            reads=reads,
+        )
         names = self.train.n_values if explain else None
         return dictionary_codes(dictionary, shown, self.train.values, here, rounds=rounds, names=names)
+
+    @property
+    def train_split(self) -> Split:
+        """The train prompts whose activations these are."""
+        split = self.data.split.spec.split("train")
+        return split.head(len(next(iter(self.train.activations.values()))))
 
     def train_at(self, site: Site) -> Float[Tensor, "prompt d_in"]:
         """Train activations."""
@@ -100,9 +122,24 @@ def gather(
     )
     if not mse:
         kinds = {"skyline": kinds["skyline"]}
-    skylines = oracle_codes(kinds, read.values, read.n_values)
     data = read_split(capture, circuit, cells, split, sources)
+    skylines = oracle_codes(kinds, read.values, read.n_values, data.base_values, data.base)
     return Inputs(capture.model, circuit, cells, data, read, kinds["skyline"], skylines)
+
+
+def inputs_on(
+    model: Callable[[LanguageModel, int], LanguageModel], inputs: Inputs, seed: int, batch_size: int, progress: Progress
+) -> Inputs:
+    """The same cells, prompts and train prompts on another model, which is made from the one of the inputs.
+
+    Nothing is kept in a cache: the model is not worth it.
+    """
+    other = model(inputs.model, seed)
+    circuit, judged = inputs.circuit, inputs.data.split
+    capture = Capture(other, batch_size, None, progress)
+    return gather(
+        capture, circuit, judged, inputs.train_split, mse=False, sources=inputs.data.sources, cells=inputs.cells
+    )
 
 
 def null_seed(*what: object) -> int:

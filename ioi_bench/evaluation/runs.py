@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from ioi_bench.metrics import (
     edit_weight,
     feature_weights,
     logit_difference_gap,
+    moved_aside,
 )
 from ioi_bench.sites import Site
 
@@ -138,6 +139,8 @@ class _SitePair:
     inputs: EditInputs
     weights_s: FeatureWeights
     weights_t: FeatureWeights
+    weights: Callable[[Tensor, Tensor], FeatureWeights]
+    base_activation: Tensor
 
 
 def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
@@ -147,23 +150,36 @@ def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     train = codes.statistics(batch.edit)
     inputs = EditInputs(codes.decoder, a_s, a_t, f_s, f_t, batch.base[batch.edit], batch.target[batch.edit], train)
     directions = codes.decoder.directions
-    return _SitePair(inputs, *(feature_weights(f, directions, codes.mean) for f in (f_s, f_t)))
+
+    def weights(f: Tensor, a: Tensor) -> FeatureWeights:
+        return feature_weights(f, directions, a, codes.base_mean, codes.base_activation)
+
+    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights, codes.base_activation)
+
+
+def _weights_added(pair: _SitePair, edit: Edit) -> FeatureWeights:
+    """Those of the counterfactual's side, each feature that was put in at the value that it was given."""
+    if edit.added_value is None:
+        return pair.weights_t
+    f = torch.cat([pair.inputs.f_t, pair.inputs.f_t[:, :1]], 1)  # a column for the rounds that put in nothing
+    nowhere = f.shape[1] - 1
+    f.scatter_(1, edit.added.where(edit.added >= 0, nowhere), edit.added_value)
+    return pair.weights(f[:, :nowhere], pair.inputs.a_t)
 
 
 def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tensor, "budget prompt column"]:
-    removed = edit_weight(pair.weights_s, edit.removed, edit.budgets)
-    added = edit_weight(pair.weights_t, edit.added, edit.budgets)
+    weight = edit_weight(pair.weights_s, _weights_added(pair, edit), edit.removed, edit.added, edit.budgets)
     distance = edit_distance(edit.edited, a_s, a_t)
     columns = {
-        "weight_removed": removed.centred,
-        "weight_added": added.centred,
-        "weight_removed_paper": removed.paper,
-        "weight_added_paper": added.paper,
+        "weight_removed": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
+        "weight_added": weight.added,
+        "weight_removed_paper": weight.removed_paper,
+        "weight_added_paper": weight.added_paper,
         "distance": distance.absolute,
         "distance_unedited": distance.unedited.expand_as(distance.absolute),
         "n_removed": torch.stack([edit.n_removed(budget) for budget in edit.budgets]).to(a_s.dtype),
         "n_added": torch.stack([edit.n_added(budget) for budget in edit.budgets]).to(a_s.dtype),
-        "nan_share": removed.centred.isnan().to(a_s.dtype),
+        "nan_share": weight.exchanged.isnan().to(a_s.dtype),
     }
     return torch.stack([columns[name] for name in MOVED], -1)
 

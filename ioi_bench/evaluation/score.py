@@ -19,13 +19,17 @@ __all__ = [
     "NULL_SEEDS",
     "SCORED_BUDGETS",
     "SCORED_METHODS",
+    "SCORING",
     "cell_value",
     "edit_value",
     "gain_reason",
     "null_normalised",
     "ranking_reason",
+    "untrained_reason",
 ]
 
+SCORING = "ioi-v1.1"
+"""The version of METHOD's edits, metrics and score: only cards of one version are compared (docs/method-changes.md)."""
 SCORED_BUDGETS = (1, 2, 4)
 SCORED_METHODS = ("exchange", "aware", "universal")
 HEADLINE_METHOD = "exchange"
@@ -46,7 +50,7 @@ def edit_value(
     """``v = y (1 − x)``: accuracy gained, as a share of the skyline's gain, less what needless weight costs.
 
     ``y = (acc − acc_no-edit) / (acc_sky − acc_no-edit)`` and ``x = (w − w_sky) / max(1 − w_sky, 0.1)``, clipped to
-    [0, 1]; w is the mean centred weight removed. NaN where the skyline gains nothing. A weight that is undefined in
+    [0, 1]; w is the mean weight that is exchanged. NaN where the skyline gains nothing. A weight that is undefined in
     every prompt counts as the whole weight: it must not pay to have none.
 
     Half of the skyline's gain, with half of the weight that it leaves: ½ · (1 − ½).
@@ -130,3 +134,24 @@ def ranking_reason(gap: float, gap_low: float, s_null: float) -> str:
     if not s_null <= MAX_NULL_S:
         return f"random dictionaries reach S = {s_null:.2f} ({MAX_NULL_S} at most)"
     return ""
+
+
+def untrained_reason(gap: float, gap_low: float, seed: int) -> str:
+    """Why a cell that untrained models pass cannot be ranked; empty where this one fails (METHOD §7).
+
+    An untrained model passes where `gain_reason` would let a trained one pass. Sutter et al. 2025 (arXiv 2507.08802):
+    a map that is rich enough finds any algorithm in a randomly initialised model, too.
+
+    Args:
+        gap: ``acc_sky − acc_no-edit`` on the untrained model, with a skyline fitted there.
+        gap_low: lower end of its 95 % interval.
+        seed: of the untrained model.
+
+    >>> untrained_reason(0.05, 0.03, 0)
+    ''
+    >>> untrained_reason(0.3, 0.2, 1)
+    'the skyline gains 0.300 over no edit on an untrained model, too (seed 1)'
+    """
+    if gain_reason(gap, gap_low):
+        return ""
+    return f"the skyline gains {gap:.3f} over no edit on an untrained model, too (seed {seed})"

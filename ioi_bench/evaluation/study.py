@@ -55,6 +55,7 @@ class Study:
         null_methods: the edit methods that nulls are scored under.
         edits: the edit methods by name, plugins' among them.
         measures: plugins' metrics.
+        anchors: dictionaries made from the suite, by the baseline's name; run as nulls are.
     """
 
     model: LanguageModel
@@ -69,6 +70,7 @@ class Study:
     budgets: tuple[int, ...]
     edits: Mapping[str, EditMethod] = field(default_factory=lambda: EDITS)
     measures: Measures = field(default_factory=Measures)
+    anchors: Mapping[str, Mapping[Site, SiteCodes]] = field(default_factory=dict)
 
     @property
     def null_methods(self) -> tuple[str, ...]:
@@ -85,13 +87,15 @@ class Study:
 class CellTable:
     """What happened in a cell: columns of `ioi_bench.evaluation.runs.COLUMNS` per prompt and edit.
 
-    In ``edits``, but not in ``null``, the study's measures follow, in their order.
+    In ``edits``, but not in ``null``, the study's measures follow, in their order. ``anchors`` have the keys of
+    ``null``, and are in the order of the study; None where results were read from a file.
     """
 
     keys: tuple[Key, ...]
     edits: Float[Tensor, "prompt edit column"]
     null_keys: tuple[Key, ...]
     null: Float[Tensor, "prompt seed edit column"]
+    anchors: Float[Tensor, "prompt anchor edit column"] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def run_study(study: Study, batch_size: int, progress: Progress) -> Tables:
 
     Batches are smaller where the dictionaries keep many features.
     """
-    every = [codes for by_site in (study.suite, *study.nulls) for codes in by_site.values()]
+    every = [codes for by_site in (study.suite, *study.nulls, *study.anchors.values()) for codes in by_site.values()]
     widest = max((len(codes.decoder.directions) for codes in every), default=1)
     batch_size = min(batch_size, max(1, _FEATURES_AT_ONCE // widest))
     first_layer = min(site.layer for sites in study.sites.values() for site in sites)
@@ -172,7 +176,8 @@ def _run_batch(study: Study, rows: slice, first_layer: int, tell: Callable[[int]
 def _joined(found: Sequence[CellTable]) -> CellTable:
     first = found[0]
     values, null = torch.cat([table.edits for table in found]), torch.cat([table.null for table in found])
-    return CellTable(first.keys, values, first.null_keys, null)
+    anchors = [table.anchors for table in found if table.anchors is not None]
+    return CellTable(first.keys, values, first.null_keys, null, torch.cat(anchors) if anchors else None)
 
 
 @torch.no_grad()
@@ -186,7 +191,8 @@ def _run_cell(study: Study, cell: Cell, clean: CleanRun, clean_logits: Tensor, b
     nulls: list[SiteEdits] = []
     if cell in study.null_cells:
         scored = {name: study.edits[name] for name in study.null_methods}
-        nulls = [edit_sites(batch, codes, scored, study.null_budgets) for codes in study.nulls]
+        others = (*study.nulls, *study.anchors.values())
+        nulls = [edit_sites(batch, codes, scored, study.null_budgets) for codes in others]
     written = [activations for found in edits + nulls for activations in found.activations]
     keys = (("no-edit", 0), *(key for found in edits for key in found.keys))
     measure = study.measures.of(cell, batch, clean_logits, truth)
@@ -200,4 +206,5 @@ def _run_cell(study: Study, cell: Cell, clean: CleanRun, clean_logits: Tensor, b
     if measure is not None:
         measured = torch.cat([measure(clean_logits, batch.a_s)[:, None], runs.measured], 1)
         edited = torch.cat([edited, measured[:, : len(keys)]], -1)
-    return CellTable(keys, edited, null_keys, null)
+    n = len(study.nulls) if nulls else 0
+    return CellTable(keys, edited, null_keys, null[:, :n], null[:, n:])

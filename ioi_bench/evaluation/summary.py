@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.evaluation import faithful
-from ioi_bench.evaluation.bootstrap import Bootstrap, interval, intervals
+from ioi_bench.evaluation.bootstrap import Bootstrap, interval, intervals, share_intervals
 from ioi_bench.evaluation.card import (
     CellScore,
     Direction,
@@ -53,6 +53,7 @@ _SHOWN: dict[str, Direction] = {
     "distance_relative": "lower",
     "value": "higher",
 }
+_SHARES = 2  # the first of them
 
 
 def figure(draws: Float[Tensor, " draw"], direction: Direction = "none") -> Figure:
@@ -72,6 +73,7 @@ class CellDraws:
         null_keys: the edits that random dictionaries were given.
         null_means: columns `COLUMNS` for them.
         null_values: and their values.
+        anchor_means, anchor_values: the same of what is made from the suite; None where results were read from a file.
     """
 
     keys: tuple[Key, ...]
@@ -80,6 +82,8 @@ class CellDraws:
     null_keys: tuple[Key, ...]
     null_means: Float[Tensor, "draw seed edit column"]
     null_values: Float[Tensor, "draw seed edit"]
+    anchor_means: Float[Tensor, "draw anchor edit column"] | None = None
+    anchor_values: Float[Tensor, "draw anchor edit"] | None = None
 
     def column(self, key: Key, name: str) -> Float[Tensor, " draw"]:
         """One column of one edit."""
@@ -108,7 +112,11 @@ def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
             skyline_weight=skyline_weight.view(shape),
         )
 
-    return CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
+    found = CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
+    if table.anchors is None:
+        return found
+    anchors = boot.mean(table.anchors)
+    return replace(found, anchor_means=anchors, anchor_values=valued(anchors))
 
 
 def edit_figures(
@@ -119,7 +127,9 @@ def edit_figures(
     column["distance_relative"] = column["distance"] / column["distance_unedited"]
     column["value"] = draws.values
     shown_columns = torch.stack([column[name] for name in _SHOWN], -1)
-    found = intervals(torch.cat([shown_columns, draws.means[..., len(COLUMNS) :]], -1)).permute(1, 2, 0).tolist()
+    shares = share_intervals(shown_columns[..., :_SHARES], len(table.edits))
+    others = intervals(torch.cat([shown_columns[..., _SHARES:], draws.means[..., len(COLUMNS) :]], -1))
+    found = torch.cat([shares, others], -1).permute(1, 2, 0).tolist()
     dropped = table.edits[..., COLUMNS.index("nan_share")].sum(0) * n_sites
     figures = {}
     for i, (method, budget) in enumerate(draws.keys):

@@ -17,7 +17,8 @@ from ioi_bench.evaluation.card_cells import SKYLINE_KINDS
 from ioi_bench.evaluation.card_records import CrossSectionFigures, Figure
 from ioi_bench.evaluation.prompts_reading import read_prompts
 from ioi_bench.evaluation.recompute import differences, layout_of, recomputed, scope_of
-from ioi_bench.leaderboard.needs import SPLIT, Needs, faults
+from ioi_bench.leaderboard.anchored import anchors_fault, constants_fault
+from ioi_bench.leaderboard.needs import Needs, faults
 from ioi_bench.leaderboard.records import Check
 from ioi_bench.lm.circuit import Circuit, hook_circuit, load_circuit
 from ioi_bench.metrics.interpretability import KINDS, THRESHOLDS
@@ -37,7 +38,8 @@ UNCHECKED = (
     "missing_sites",
     "warnings",
     "made.suite_sha256, made.device, made.versions, made.hardware and the time it took",
-    "the rows of no edit and of the skyline, which are the same for every suite",
+    "the rows of no edit and of the skyline, which are the same for every suite, beyond what anchors.track allows",
+    "anchors.suite: accuracy, weight and S of the permuted decoder",
 )
 """What the file of prompts does not show: only evaluating the suite again does."""
 
@@ -174,7 +176,7 @@ def _parts(name: str, looked: _Looked) -> Check:
 def _figures(name: str, looked: _Looked) -> Check:
     """Rows, columns and prompts are those that belong there; then every figure is made again."""
     card = looked.card
-    split = task_spec(card.made.spec).split(SPLIT).head(card.made.n_prompts)
+    split = looked.needs.split_for(card).head(card.made.n_prompts)
     scope = scope_of(card, track_circuit(card.track), split)
     tables = read_prompts(looked.prompts, layout_of(card, scope), split.prompts)
     again = recomputed(card, scope, tables).model_dump(mode="json")
@@ -246,6 +248,16 @@ def _sensible_section(found: CrossSectionFigures) -> None:
             _between(f"a cosine of {found.name}, {attribute},", figure, -1, 1, "higher")
 
 
+def _anchors(name: str, looked: _Looked) -> Check:
+    """The anchors are the track's, and so are the rows that no suite changes."""
+    for fault in (anchors_fault(looked.card), constants_fault(looked.card)):
+        if fault:
+            raise InputError(fault)
+    track = looked.card.anchors.track
+    told = "none ship with this track" if track is None else f"the track's, of {track.made.n_prompts:,} prompts"
+    return _passed(name, f"{told}; no edit and the skyline are where they belong")
+
+
 def _between(what: str, figure: Figure, low: float, high: float, direction: str) -> None:
     if figure.value is not None and not low - TOLERANCE <= figure.value <= high + TOLERANCE:
         raise InputError(f"{what} is {figure.value}: it lies between {low} and {high}")
@@ -263,4 +275,5 @@ _CHECKS: dict[str, Callable[[str, _Looked], Check]] = {
     "parts of the card": _parts,
     "figures": _figures,
     "other figures": _sensible,
+    "anchors": _anchors,
 }

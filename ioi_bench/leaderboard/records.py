@@ -19,8 +19,8 @@ __all__ = ["BADGES", "Badge", "Check", "Submission", "Verdict"]
 
 Badge = Literal["self-reported", "reproduced", "private-season", "refuted"]
 BADGES: tuple[Badge, ...] = ("private-season", "reproduced", "self-reported", "refuted")
-"""From most to least trusted: scored on secret prompts, evaluated again with the same result, only claimed, and
-evaluated again with another result (never ranked)."""
+"""From most to least trusted: reproduced and scored on secret prompts (docs/seasons.md), evaluated again with the same
+result, only claimed, and evaluated again with another result (never ranked)."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -99,7 +99,7 @@ class Verdict(_Record):
     """``verdict.json``: what evaluating the submitted weights again has shown.
 
     Attributes:
-        badge: ``reproduced`` where every check passed, else ``refuted``; ``private-season`` for secret prompts.
+        badge: ``reproduced`` where every check passed, else ``refuted``.
         suite: where the weights were read, with the commit.
         suite_sha256_found: the hash that they had here, also where it is of behaviour and need not be the card's; None
             where nothing was evaluated. One suite under two hashes is known by it.
@@ -111,7 +111,7 @@ class Verdict(_Record):
     """
 
     schema_version: Literal[1] = 1
-    badge: Literal["reproduced", "refuted", "private-season"]
+    badge: Literal["reproduced", "refuted"]
     suite: str
     suite_sha256_found: Annotated[str, Field(pattern=_SHA256)] | None = None
     checks: tuple[Check, ...] = Field(min_length=1)

@@ -6,28 +6,40 @@ model is never read from a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, Made
+from ioi_bench.evaluation.fresh import asked_afresh, memorised
 from ioi_bench.leaderboard.records import Check
 from ioi_bench.plugins.records import LoadOptions, ModelRecord
 
 if TYPE_CHECKING:
     from ioi_bench.dictionaries.source import Source
     from ioi_bench.evaluation.data import Progress
+    from ioi_bench.plugins.loading import Loaded
     from ioi_bench.plugins.manager import Plugins
 
-__all__ = ["Repeated", "compare_made", "load_options", "repeat", "require_repeatable"]
+__all__ = [
+    "Repeated",
+    "compare_fresh",
+    "compare_made",
+    "is_weighed",
+    "load_options",
+    "repeat",
+    "require_repeatable",
+]
 
 MAX_BUDGET = 64
 _NO_PREFLIGHT = ("preflight", "no")
 _SET = "set "
 _MADE = (
+    "scoring",
     "spec",
     "spec_sha256",
     "model",
@@ -96,10 +108,12 @@ class Repeated:
         weighed: the suite's hash is of its weights, bit by bit. Of dictionaries of no known architecture, and of such
             as are scaled by what activations are, it is of what they do to fixed inputs: the last bits of that differ
             between machines.
+        fresh: judges the suite once more, on prompts drawn from that hash; empty where no cell of the card is ranked.
     """
 
     card: Card
     weighed: bool
+    fresh: Callable[[], Card] | None = None
 
 
 def repeat(
@@ -119,34 +133,43 @@ def repeat(
         StorageError: the folder cannot be written.
     """
     from ioi_bench.evaluation.evaluate import evaluate
-    from ioi_bench.plugins.loading import SQRT_D, load_source
+    from ioi_bench.plugins.loading import load_source
 
     made = card.made
     require_repeatable(made, plugins)
     options = load_options(made)
     loaded = load_source(source, options, made.loader, plugins=plugins)
-    again = evaluate(
+    judge = partial(
+        evaluate,
         loaded,
         options=options,
         model=made.model,
         track="hook" if "/" in card.track else "circuit",
-        cells=[cell.name for cell in card.cells],
-        split=made.split,
         prompts=made.n_prompts,
         train_prompts=None if made.full_train else made.n_train_prompts,
-        budgets=made.budgets,
-        methods=made.methods,
         plugins=plugins,
         seed=made.seed,
-        preflight=_NO_PREFLIGHT not in made.options.items(),
         cache_dir=cache_dir,
-        out=folder,
         progress=progress,
     )
-    weighed = options.scale != SQRT_D and all(
-        isinstance(one, Architecture) for one in loaded.suite.dictionaries.values()
+    again = judge(
+        cells=[cell.name for cell in card.cells],
+        split=made.split,
+        budgets=made.budgets,
+        methods=made.methods,
+        preflight=_NO_PREFLIGHT not in made.options.items(),
+        out=folder,
     )
-    return Repeated(again, weighed)
+    asked = asked_afresh(again)
+    fresh = partial(judge, **asked, preflight=False) if asked["cells"] else None
+    return Repeated(again, is_weighed(loaded, options), fresh)
+
+
+def is_weighed(loaded: Loaded, options: LoadOptions) -> bool:
+    """Whether the suite's hash is of its weights, bit by bit (`Repeated`)."""
+    from ioi_bench.plugins.loading import SQRT_D
+
+    return options.scale != SQRT_D and all(isinstance(one, Architecture) for one in loaded.suite.dictionaries.values())
 
 
 def compare_made(given: Card, again: Repeated) -> Iterator[Check]:
@@ -169,6 +192,23 @@ def compare_made(given: Card, again: Repeated) -> Iterator[Check]:
     if given.made.loader not in (None, found.made.loader):
         apart.append(f"loader: {given.made.loader} on the card, {found.made.loader} found")
     yield Check(name="settings", passed=not apart, detail="; ".join(apart) or f"{_told(found.made)}, as on the card")
+
+
+def compare_fresh(again: Repeated) -> Check:
+    """Whether the suite is as good on prompts that nobody could know before its weights were fixed."""
+    name = "fresh prompts"
+    if again.fresh is None:
+        return Check(name=name, passed=True, detail="no cell is ranked: there is no score to compare")
+    fresh = again.fresh()
+    if told := memorised(again.card, fresh):
+        detail = f"better on prompts that it could know than on those drawn from its own hash: {told}"
+        return Check(name=name, passed=False, detail=detail)
+    scores = [
+        f"{method} {found.score.value:.3f} and {other.score.value:.3f}"
+        for method, found in again.card.headline.items()
+        if (other := fresh.headline.get(method)) and found.score.value is not None and other.score.value is not None
+    ]
+    return Check(name=name, passed=True, detail=f"on {fresh.made.n_prompts:,} of them as on test: {', '.join(scores)}")
 
 
 def _told(made: Made) -> str:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from ioi_bench.bounded import bounded_bytes, require_small, toml_table
-from ioi_bench.errors import InputError, StorageError
+from ioi_bench.bounded import require_small
+from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
+from ioi_bench.leaderboard.reading import read_bounded, read_record, require_inside
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
+from ioi_bench.leaderboard.seasons.standing import SeasonResult, season_results
 
 __all__ = [
     "CARD",
@@ -23,6 +23,7 @@ __all__ = [
     "VERDICT",
     "Entry",
     "entry_folder",
+    "entry_key",
     "find_entries",
     "leaderboard_of",
     "read_entry",
@@ -30,11 +31,9 @@ __all__ = [
 
 CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission.toml", "verdict.json"
 
-_R = TypeVar("_R", bound=BaseModel)
 _LARGEST = 1e12  # means and sums of thousands of cards stay finite
 _LONG_NUMBER = re.compile(rb"[:,\[\s-]\d{12}|\d[eE]\+?\d")  # how JSON writes what may be larger; rarely there
 _MAX_PROMPTS_BYTES = 1 << 30  # of all cells, methods and prompts of the largest track: under a tenth of it
-_MAX_BYTES = 4 << 20  # of one JSON or TOML file; a card of all methods has 0.2 MB
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,21 @@ class Entry:
     Attributes:
         folder: where its files lie.
         verdict: None until it was verified, and where its files are no longer those that were.
+        seasons: what it reached on secret prompts.
     """
 
     folder: Path
     card: Card
     submission: Submission
     verdict: Verdict | None
+    seasons: tuple[SeasonResult, ...] = ()
 
     @property
     def badge(self) -> Badge:
-        """How far it can be trusted."""
-        return "self-reported" if self.verdict is None else self.verdict.badge
+        """How far it can be trusted: a season counts where the card that is ranked was reproduced, too."""
+        if self.verdict is None:
+            return "self-reported"
+        return "private-season" if self.seasons and self.verdict.badge == "reproduced" else self.verdict.badge
 
     @property
     def key(self) -> str:
@@ -77,6 +80,15 @@ def leaderboard_of(folder: Path) -> Path:
     return next((path.parent for path in (whole, *whole.parents) if path.name == "results"), whole)
 
 
+def entry_key(folder: Path) -> str:
+    """Where a folder lies below ``results``: `Entry.key`, where it is where it belongs.
+
+    >>> entry_key(Path("/data/board/results/gpt2/my-lab__topk/00"))
+    'gpt2/my-lab__topk/00'
+    """
+    return folder.absolute().as_posix().rpartition("/results/")[2]
+
+
 def find_entries(results: Path) -> Iterator[Path]:
     """Folders of submissions below a folder, such as ``results`` or that of one of them, sorted.
 
@@ -96,23 +108,24 @@ def read_entry(folder: Path) -> Entry:
     Raises:
         InputError: a file is missing, too large or damaged, or the folder is not where its content says.
     """
-    submission = _parsed(Submission, folder / SUBMISSION)
-    data = _bounded(folder / CARD)
+    submission = read_record(Submission, folder / SUBMISSION)
+    said, data = (read_bounded(folder / name) for name in (SUBMISSION, CARD))
     card = Card.read(folder / CARD)
     if _LONG_NUMBER.search(data) and any(abs(number) > _LARGEST for number in _numbers(card.model_dump())):
         raise InputError(f"{str(folder / CARD)!r} holds a figure beyond {_LARGEST:g}, which no evaluation gives")
-    _require_inside(folder / PROMPTS)
+    require_inside(folder / PROMPTS)
     if not (folder / PROMPTS).is_file():
         raise InputError(f"{str(folder)!r} has no {PROMPTS}")
     expected = f"{card.track}/{submission.folder}"
-    if folder.absolute().as_posix().rpartition("/results/")[2] != expected:
+    if entry_key(folder) != expected:
         raise InputError(f"{str(folder)!r} is not where its content belongs: results/{expected}")
     if card.made.suite_sha256 != submission.suite_sha256:
         raise InputError(f"in {str(folder)!r} the card and {SUBMISSION} name different suites")
-    verdict = _parsed(Verdict, folder / VERDICT) if (folder / VERDICT).exists() else None
+    verdict = read_record(Verdict, folder / VERDICT) if (folder / VERDICT).exists() else None
     if verdict is not None and not _covers(verdict, folder):
         verdict = None
-    return Entry(folder, card, submission, verdict)
+    seasons = season_results(leaderboard_of(folder), expected, hashlib.sha256(said).hexdigest())
+    return Entry(folder, card, submission, verdict, seasons)
 
 
 def _numbers(data: Any) -> Iterator[float]:
@@ -131,31 +144,3 @@ def _covers(verdict: Verdict, folder: Path) -> bool:
     require_small(folder / PROMPTS, _MAX_PROMPTS_BYTES)
     hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS, SUBMISSION)]
     return hashes == [verdict.card_sha256, verdict.prompts_sha256, verdict.submission_sha256]
-
-
-def _bounded(path: Path) -> bytes:
-    try:
-        _require_inside(path)
-        return bounded_bytes(path, _MAX_BYTES)
-    except StorageError as error:
-        raise InputError(str(error)) from error
-
-
-def _require_inside(path: Path) -> None:
-    """Submissions come by pull request, in which a file may be a link to anything."""
-    if path.is_symlink() or path.resolve() != path.parent.resolve() / path.name:
-        raise InputError(f"{str(path)!r} is a link: hand in the file itself")
-
-
-def _parsed(kind: type[_R], path: Path) -> _R:
-    data = _bounded(path)
-    try:
-        if path.suffix == ".toml":
-            return kind.model_validate(toml_table(data))
-        return kind.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputError(f"{str(path)!r}: {where}: {first['msg']}") from error
-    except ValueError as error:  # not TOML, not UTF-8
-        raise InputError(f"{str(path)!r} cannot be read: {error}") from error

@@ -18,6 +18,7 @@ from ioi_bench.errors import InputError, StorageError
 from ioi_bench.evaluation.card import Card, Made
 from ioi_bench.evaluation.choices import read_suite
 from ioi_bench.leaderboard.checks import Needs, check_card, require_passed
+from ioi_bench.leaderboard.declared import check_declaration
 from ioi_bench.leaderboard.names import foreign_owner, other_spelling
 from ioi_bench.leaderboard.records import Check, Submission
 from ioi_bench.leaderboard.repeat import load_options
@@ -144,6 +145,7 @@ def prepare(
     submission = _submission(said, card)
     _check_address(submission.suite, to)
     checks = check_card(card, folder / PROMPTS, model_sha256=_model_sha256(card.made), needs=needs)
+    checks = (*checks, check_declaration(card, submission))
     require_passed(checks)
     target = open_target(to, card.track, submission.suite_sha256, progress)
     place = entry_folder(Path(RESULTS), card.track, submission).as_posix()

@@ -17,9 +17,10 @@ from ioi_bench.leaderboard.allowed import AllowedPlugin
 from ioi_bench.leaderboard.changes import require_plain
 from ioi_bench.leaderboard.checks import Needs, check_card
 from ioi_bench.leaderboard.compare import TOLERANCES, Tolerances, compare_cards, compare_prompts
+from ioi_bench.leaderboard.declared import check_declaration
 from ioi_bench.leaderboard.names import check_owner
 from ioi_bench.leaderboard.records import Check, Verdict
-from ioi_bench.leaderboard.repeat import compare_made, repeat
+from ioi_bench.leaderboard.repeat import compare_fresh, compare_made, repeat
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, Entry, entry_folder, read_entry
 from ioi_bench.leaderboard.target import RESULTS
 from ioi_bench.leaderboard.weights import check_revision, loader_plugins, open_weights
@@ -141,7 +142,7 @@ class Verifier:
         made = entry.card.made
         reader = made.plugins.get(f"loader {made.loader}", f"{made.loader or 'native'}, ioi-bench's own")
         yield Check(name="loader", passed=True, detail=reader)
-        source = open_weights(entry.submission, self.progress)
+        source = open_weights(entry.submission.suite, self.progress)
         if isinstance(source, Check):
             yield source
             return
@@ -168,6 +169,8 @@ class Verifier:
             given, frame = (pd.read_parquet(place / PROMPTS) for place in (entry.folder, folder))
             yield compare_prompts(given, frame, self.tolerances)
             yield compare_cards(entry.card, again.card, self.tolerances)
+            yield compare_fresh(again)
+            yield check_declaration(again.card, entry.submission)
 
 
 @dataclass

@@ -76,8 +76,8 @@ def loader_plugins(made: Made, allowed: Sequence[AllowedPlugin]) -> Plugins | Ch
     return Plugins([built_in(), *candidates])
 
 
-def open_weights(submission: Submission, progress: Progress | None) -> Source | Check:
-    """What the submission names; a check that failed where it is not there.
+def open_weights(suite: str, progress: Progress | None) -> Source | Check:
+    """What lies at the address that a submission names; a check that failed where it is not there.
 
     Raises:
         HubUnavailableError: no answer now.
@@ -87,14 +87,14 @@ def open_weights(submission: Submission, progress: Progress | None) -> Source | 
     from ioi_bench.plugins.sources import open_source
 
     try:
-        source = open_source(submission.suite, progress)
+        source = open_source(suite, progress)
         source.files  # noqa: B018 (an empty folder, or one that cannot be read, is found here)
     except AccessError:
         raise
     except InputError as error:
         return Check(name="weights", passed=False, detail=str(error))
     except StorageError as error:
-        if submission.suite.startswith(_HUB):
+        if suite.startswith(_HUB):
             raise
         return Check(name="weights", passed=False, detail=str(error))
     return source

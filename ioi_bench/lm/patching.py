@@ -22,7 +22,7 @@ from ioi_bench.task import TokenBatch
 if TYPE_CHECKING:
     from ioi_bench.lm.model import LanguageModel
 
-__all__ = ["CleanRun", "clean_run", "patched_logits"]
+__all__ = ["CleanRun", "clean_run", "differentiable_logits", "patched_logits"]
 
 _PROMPTS_AT_ONCE = 64
 _ROWS_AT_ONCE = 2048  # (edit, prompt, position) triples: bounds the MLP's hidden layer to tens of MB
@@ -93,6 +93,19 @@ def patched_logits(
     Raises:
         InputError: edits of different sites, values of the wrong shape, or sites that the model lacks.
     """
+    return differentiable_logits(model, clean, edits)
+
+
+def differentiable_logits(
+    model: LanguageModel,
+    clean: CleanRun | TokenBatch,
+    edits: Sequence[Mapping[Site, Float[Tensor, "prompt d_in"]]],
+) -> Float[Tensor, "edit prompt vocab"]:
+    """`patched_logits` with a record for autograd, where gradients are on and the values that are written need them.
+
+    Raises:
+        InputError: as `patched_logits`.
+    """
     batch = clean.batch if isinstance(clean, CleanRun) else clean
     values = _stack(model, batch, edits)
     first = min((site.layer for site in values), default=model.n_layers - 1)
@@ -160,11 +173,14 @@ class _Window:
         x: Float[Tensor, "#edit prompt row d"],
         at: Mapping[Role, Int[Tensor, " prompt"]],
     ) -> Float[Tensor, "#edit prompt row d"]:
-        """Put a component's values into ``x`` at the rows of their roles; in place once it has an edit axis."""
+        """Put a component's values into ``x`` at the rows of their roles; in place once it has an edit axis.
+
+        Never in place under autograd: what is there already may be a view, or needed for a gradient.
+        """
         for site, value in self.values.items():
             if (site.component, site.layer) != (component, layer) or site.role not in at:
                 continue
-            if len(x) != len(value):
+            if len(x) != len(value) or torch.is_grad_enabled():
                 x = x.expand(len(value), -1, -1, -1).clone()
             first = value.shape[-1] * (site.head or 0)
             prompts = torch.arange(x.shape[1], device=x.device)

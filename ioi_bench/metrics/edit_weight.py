@@ -1,4 +1,4 @@
-"""How much of the reconstruction an edit takes away and puts in (METHOD §6; the paper, §4.2)."""
+"""How much of the activation an edit takes away and puts in (METHOD §6; the paper, §4.2; docs/method-changes.md)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights"]
+__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights", "moved_aside"]
 
 _RELATIVE_ZERO = 1e-12
 
 
 @dataclass(frozen=True)
 class FeatureWeights:
-    """The share of the reconstruction that each active feature carries; 0 at inactive features.
+    """The share that each feature carries: of the reconstruction (``paper``), of the activation (``centred``).
 
-    NaN in a whole row where there is nothing to share out (the reconstruction has norm zero).
+    NaN in a whole row where there is nothing to share out (norm zero).
     """
 
     paper: Float[Tensor, "prompt d_sae"]
@@ -27,61 +27,123 @@ class FeatureWeights:
 
 @dataclass(frozen=True)
 class EditWeight:
-    """The summed weight of the features that an edit changed, per budget and prompt; sign kept, NaN where undefined."""
+    """The summed weight of the features that an edit changed, per budget and prompt; NaN where undefined."""
 
-    paper: Float[Tensor, "budget prompt"]
-    centred: Float[Tensor, "budget prompt"]
+    removed: Float[Tensor, "budget prompt"]
+    added: Float[Tensor, "budget prompt"]
+    removed_paper: Float[Tensor, "budget prompt"]
+    added_paper: Float[Tensor, "budget prompt"]
+
+    @property
+    def exchanged(self) -> Float[Tensor, "budget prompt"]:
+        """The weight that scores: what the edit takes out or what it puts in, whichever is more.
+
+        To lay a whole other activation over the old one removes nothing, and is no finer for it.
+        """
+        return torch.maximum(self.removed, self.added)
 
 
 def feature_weights(
-    f: Float[Tensor, "prompt d_sae"], directions: Float[Tensor, "d_sae d_in"], mean: Float[Tensor, " d_sae"]
+    f: Float[Tensor, "prompt d_sae"],
+    directions: Float[Tensor, "d_sae d_in"],
+    a: Float[Tensor, "prompt d_in"],
+    f_mean: Float[Tensor, " d_sae"],
+    a_mean: Float[Tensor, " d_in"],
 ) -> FeatureWeights:
-    """``w_j = f_j d_j·c / ‖c‖²``, c the reconstruction less the offset: the paper's form. It sums to 1.
+    """The paper's form, and the centred one that scores.
 
-    The centred form, the one that scores, takes contributions and reconstruction less their train means,
-    ``(f_j − E f_j) d_j·(c − E c) / ‖c − E c‖²``, so that a constant feature weighs nothing.
+    The paper's is ``f_j d_j·c / ‖c‖²``, with c the reconstruction less the offset. The centred form is the share of
+    the activation itself, both less their means over the prompts that are judged:
+    ``(f_j − E f_j) d_j·(a − E a) / ‖a − E a‖²``. Nothing else in the dictionary can dilute it, and a feature's zero
+    point does not enter it: a constant feature weighs nothing, and ``1 − f_j`` along ``−d_j`` weighs what ``f_j`` does.
 
-    A constant feature (10 along x) beside one along y that is on or off (mean ½): in the paper's form the second
-    carries 4/104 of the reconstruction, centred it carries all of it:
+    A constant feature (10 along x) beside one along y that is on or off (mean ½), which reconstruct the activation: in
+    the paper's form the second carries 4/104 of it, centred it carries all of it:
 
-    >>> w = feature_weights(torch.tensor([[10.0, 2.0]]), torch.eye(2), mean=torch.tensor([10.0, 1.0]))
+    >>> f, mean = torch.tensor([[10.0, 2.0]]), torch.tensor([10.0, 1.0])
+    >>> w = feature_weights(f, torch.eye(2), f, mean, mean)
     >>> w.paper.tolist()[0], w.centred.tolist()[0]
     ([0.961..., 0.038...], [0.0, 1.0])
     """
-    active = f != 0
-    return FeatureWeights(
-        paper=_shares(f, directions, active),
-        centred=_shares(f - mean, directions, active),
-    )
-
-
-def _shares(
-    f: Float[Tensor, "prompt d_sae"], directions: Float[Tensor, "d_sae d_in"], active: Tensor
-) -> Float[Tensor, "prompt d_sae"]:
     total = f @ directions
     square = total.square().sum(-1, keepdim=True)
     # What is left after cancellation is rounding, not a reconstruction.
     scale = f.square() @ directions.square().sum(-1, keepdim=True)
-    square = torch.where(square > _RELATIVE_ZERO * scale, square, torch.nan)
-    return (f * (total @ directions.T) * active) / square
+    paper = f * (total @ directions.T) / torch.where(square > _RELATIVE_ZERO * scale, square, torch.nan)
+    own = a - a_mean
+    norm = own.square().sum(-1, keepdim=True)
+    centred = (f - f_mean) * (own @ directions.T) / torch.where(norm > 0, norm, torch.nan)
+    return FeatureWeights(paper, centred)
 
 
-def edit_weight(weights: FeatureWeights, changed: Int[Tensor, "prompt round"], budgets: Sequence[int]) -> EditWeight:
+def edit_weight(
+    before: FeatureWeights,
+    after: FeatureWeights,
+    removed: Int[Tensor, "prompt round"],
+    added: Int[Tensor, "prompt round"],
+    budgets: Sequence[int],
+) -> EditWeight:
     """Sum the weights of the features changed in the first k rounds, for each budget k.
 
-    ``changed`` holds one feature per round, or −1 where the round changed none on this side.
+    ``before`` are the weights on the base prompts, ``after`` those on their counterfactuals. ``removed`` and ``added``
+    hold one feature per round, or −1 where the round changed none on that side. The paper's form sums, signs kept, what
+    was removed (or added). The centred form sums over **every** feature that was changed, on either side and counted
+    once, and only what is positive: a negative share must not pay for a removal.
 
-    >>> share = torch.tensor([[0.5, 0.3, -0.1]])
-    >>> edit_weight(FeatureWeights(share, share), torch.tensor([[0, -1, 2]]), (1, 2, 3)).centred.flatten().tolist()
-    [0.5, 0.5, 0.4...]
+    The first round takes out feature 0 and puts in 2, the second takes out 1:
+
+    >>> share = torch.tensor([[0.5, -0.1, 0.2]])
+    >>> weights = FeatureWeights(share, share)
+    >>> found = edit_weight(weights, weights, torch.tensor([[0, 1]]), torch.tensor([[2, -1]]), (1, 2))
+    >>> found.removed.flatten().tolist(), found.removed_paper.flatten().tolist()
+    ([0.69..., 0.69...], [0.5, 0.4...])
     """
-    return EditWeight(_summed(weights.paper, changed, budgets), _summed(weights.centred, changed, budgets))
+    changed = _once(torch.stack([removed, added], 2).flatten(1))
+    twice = [2 * budget for budget in budgets]
+    return EditWeight(
+        removed=_summed(before.centred.clamp_min(0), changed, twice),
+        added=_summed(after.centred.clamp_min(0), changed, twice),
+        removed_paper=_summed(before.paper, removed, budgets),
+        added_paper=_summed(after.paper, added, budgets),
+    )
+
+
+def moved_aside(
+    edited: Float[Tensor, "budget prompt d_in"],
+    a_s: Float[Tensor, "prompt d_in"],
+    a_t: Float[Tensor, "prompt d_in"],
+    a_mean: Float[Tensor, " d_in"],
+) -> Float[Tensor, "budget prompt"]:
+    """How much of the edit is no part of the way to the counterfactual: ``‖step − its part along a_t − a_s‖²``, as a
+    share of ``‖a_s − E a‖²``. NaN where that is 0.
+
+    Shares of features are along the activation. A feature that stands across it has none, whatever it moves: an edit
+    that lays the difference of two other prompts over this one would weigh what the attribute does, and change all.
+
+    Half of the way, and as far again aside:
+
+    >>> moved_aside(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]), torch.ones(2)).tolist()
+    [[0.5]]
+    """
+    way, step = a_t - a_s, edited - a_s
+    length = way.norm(dim=-1, keepdim=True)
+    unit = way / torch.where(length > 0, length, 1.0)
+    aside = step - (step * unit).sum(-1, keepdim=True) * unit
+    whole = (a_s - a_mean).square().sum(-1)
+    return aside.square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
+
+
+def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:
+    """Picks with −1 where the feature was picked before."""
+    earlier = torch.ones(picks.shape[1], picks.shape[1], dtype=torch.bool, device=picks.device).tril(-1)
+    again = ((picks[:, :, None] == picks[:, None, :]) & earlier).any(2)
+    return picks.masked_fill(again, -1)
 
 
 def _summed(
-    weights: Float[Tensor, "prompt d_sae"], changed: Int[Tensor, "prompt round"], budgets: Sequence[int]
-) -> Float[Tensor, "budget prompt"]:
-    per_round = weights.gather(1, changed.clamp_min(0)).masked_fill(changed < 0, 0.0)
+    weights: Float[Tensor, "prompt d_sae"], picks: Int[Tensor, "prompt pick"], counts: Sequence[int]
+) -> Float[Tensor, "count prompt"]:
+    each = weights.gather(1, picks.clamp_min(0)).masked_fill(picks < 0, 0.0)
     undefined = weights.isnan().any(1)  # also where nothing was changed: 0 of nothing is no share
-    sums = torch.stack([per_round[:, :budget].sum(1) for budget in budgets])
+    sums = torch.stack([each[:, :count].sum(1) for count in counts])
     return sums.masked_fill(undefined, torch.nan)

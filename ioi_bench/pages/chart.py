@@ -56,7 +56,7 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
         x=alt.X(
             "weight:Q",
             scale=alt.Scale(domain=[0, 1], clamp=True),
-            title="weight removed (centred)",
+            title="weight of the edit",
             axis=alt.Axis(tickCount=6),
         ),
         y=alt.Y(

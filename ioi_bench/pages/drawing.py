@@ -119,7 +119,7 @@ def curves(cell: CardCell, methods: Sequence[str]) -> Markup:
 def _against_weight(cell: CardCell, methods: Sequence[str]) -> str:
     panel = _Panel((0, 1), (0, 1))
     sky = cell.skyline.get("mean")
-    parts = [panel.frame((0, 0.25, 0.5, 0.75, 1), "weight removed (centred)", "edit accuracy")]
+    parts = [panel.frame((0, 0.25, 0.5, 0.75, 1), "weight of the edit", "edit accuracy")]
     if sky is not None and sky.accuracy.value is not None and sky.weight_removed.value is not None:
         x, y = panel.x(sky.weight_removed.value), panel.y(sky.accuracy.value)
         parts.append(
@@ -200,7 +200,7 @@ def _told(edit: EditFigures) -> str:
 def overview(rows: Sequence[Row], budget: int) -> Markup:
     """All suites of a track at one budget: accuracy against weight, means over the ranked headline cells."""
     panel = _Panel((0, 1), (0, 1), width=760, height=400, left=46, bottom=38)
-    parts = [panel.frame((0, 0.2, 0.4, 0.6, 0.8, 1), "weight removed (centred)", "edit accuracy")]
+    parts = [panel.frame((0, 0.2, 0.4, 0.6, 0.8, 1), "weight of the edit", "edit accuracy")]
     points = [(row, point) for row in rows for point in row.points if point.budget == budget]
     nulls = [point for row in rows for point in row.nulls if point.budget == budget]
     parts += [

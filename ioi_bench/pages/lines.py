@@ -8,9 +8,9 @@ from typing import Any
 
 from ioi_bench.evaluation.card import Direction, Figure
 from ioi_bench.evaluation.score import HEADLINE_METHOD
-from ioi_bench.pages.draws import ScoreDraws
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.shown import Shown, edit_of, shown_budget
+from ioi_bench.uncertainty.draws import ScoreDraws
 
 __all__ = ["Line", "beside", "compared_record", "lines_of"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ioi_bench.evaluation.score import HEADLINE_METHOD
+from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.leaderboard.records import BADGES
 from ioi_bench.pages import drawing, marks
 from ioi_bench.pages.shown import edit_of, shown_budget
@@ -29,7 +29,7 @@ __all__ = ["SCRIPTS", "Assets", "inside", "licences", "linked", "render", "scrip
 
 _HERE = Path(__file__).parent
 _BADGE_WORDS = {
-    "private-season": "scored on secret prompts",
+    "private-season": "reproduced, and scored on secret prompts",
     "reproduced": "evaluated again with the same result",
     "self-reported": "as its authors claim",
     "refuted": "evaluated again with another result",
@@ -123,6 +123,7 @@ def _environment() -> jinja2.Environment:
         "curves": drawing.curves,
         "edit_of": edit_of,
         "headline": HEADLINE_METHOD,
+        "scored_methods": SCORED_METHODS,
         "mark": drawing.series_mark,
         "method_class": drawing.method_class,
         "number": marks.number,

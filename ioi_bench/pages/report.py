@@ -11,12 +11,12 @@ from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.pages.chart import vega_script
-from ioi_bench.pages.draws import read_draws
 from ioi_bench.pages.lines import beside
 from ioi_bench.pages.render import inside, licences, render, static
 from ioi_bench.pages.rows import row_of
 from ioi_bench.pages.shown import Shown, of_card
 from ioi_bench.pages.tables import tables_of
+from ioi_bench.uncertainty.draws import read_draws
 
 __all__ = ["write_report"]
 
@@ -52,7 +52,7 @@ def write_report(
     rows = []
     for done, shown in enumerate(suites, start=1):
         try:
-            draws = read_draws(shown)
+            draws = read_draws(shown.card, shown.folder)
         except InputError:  # one's own card may lie alone, or beside the results of a skyline or a plugin's method
             draws = None
         rows.append(row_of(shown, draws))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ioi_bench.evaluation.card import CardCell, Figure
 from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.leaderboard.records import Badge
-from ioi_bench.pages.draws import ScoreDraws
 from ioi_bench.pages.shown import Shown, edit_of
+from ioi_bench.uncertainty.draws import ScoreDraws
 
 __all__ = ["CellMark", "Point", "Row", "row_of"]
 

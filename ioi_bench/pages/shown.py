@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ioi_bench.errors import InputError
+from ioi_bench.evaluation.anchor_lines import AnchorLine, anchor_lines
 from ioi_bench.evaluation.card import Card, CardCell, EditFigures, Figure, Made
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.hub.address import HubAddress
 from ioi_bench.leaderboard.records import Badge, Submission, Verdict
 from ioi_bench.leaderboard.results import Entry
+from ioi_bench.leaderboard.seasons.standing import SeasonResult
+from ioi_bench.uncertainty.draws import scored_cells
 
 __all__ = ["NOT_STATED", "Shown", "edit_of", "of_card", "of_entry", "shown_budget"]
 
@@ -33,6 +36,7 @@ class Shown:
         address: where the weights lie, as it was submitted, or as the card says.
         submission, verdict, badge: None in a report on one's own cards; no verdict before verification.
         folder: of ``card.json`` and ``prompts.parquet``.
+        seasons: what it reached on secret prompts.
     """
 
     slug: str
@@ -43,17 +47,18 @@ class Shown:
     submission: Submission | None = None
     verdict: Verdict | None = None
     badge: Badge | None = None
+    seasons: tuple[SeasonResult, ...] = ()
 
     @property
     def comparable(self) -> tuple[str, ...]:
-        """What must be the same for two scores to mean the same: the track, by hash, and the split."""
+        """What must be the same for two scores to mean the same: the track, by hash, the split and the scoring."""
         made = self.card.made
-        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split
+        return self.card.track, made.spec_sha256, made.model_sha256, made.circuit_sha256, made.split, made.scoring
 
     @property
     def scored(self) -> tuple[CardCell, ...]:
         """The ranked headline cells."""
-        return tuple(cell for cell in self.card.cells if cell.headline and cell.ranked)
+        return scored_cells(self.card)
 
     @property
     def score(self) -> Figure | None:
@@ -94,6 +99,11 @@ class Shown:
         return f"https://huggingface.co/{at.repo}/tree/{at.asked}" + (f"/{at.folder}" if at.folder else "")
 
     @property
+    def anchors(self) -> tuple[AnchorLine, ...]:
+        """Nulls, ceilings and what else stands beside it."""
+        return anchor_lines(self.card.anchors)
+
+    @property
     def command(self) -> str:
         """The command line that gives the card again."""
         return " ".join(shlex.quote(word) for word in _words(self.card.made, self.address or _FOLDER, self.card))
@@ -116,6 +126,7 @@ def of_entry(entry: Entry) -> Shown:
         submission=entry.submission,
         verdict=entry.verdict,
         badge=entry.badge,
+        seasons=entry.seasons,
     )
 
 

@@ -23,14 +23,25 @@ from pathlib import Path
 from ioi_bench.atomic import storage_errors
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.evaluation.data import Progress, silent
-from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, find_entries, read_entry
+from ioi_bench.leaderboard.results import (
+    CARD,
+    PROMPTS,
+    SUBMISSION,
+    VERDICT,
+    entry_key,
+    find_entries,
+    leaderboard_of,
+    read_entry,
+)
+from ioi_bench.leaderboard.seasons.standing import season_files
 from ioi_bench.pages.chart import vega_script
-from ioi_bench.pages.draws import read_draws
 from ioi_bench.pages.lines import compared_record
 from ioi_bench.pages.render import licences, linked, render, script_json, static
 from ioi_bench.pages.rows import Row, row_of
+from ioi_bench.pages.seasons import season_lines
 from ioi_bench.pages.shown import of_entry
 from ioi_bench.pages.tables import Table, tables_of
+from ioi_bench.uncertainty.draws import read_draws
 
 __all__ = ["Built", "Site", "Stamp"]
 
@@ -48,7 +59,7 @@ The leaderboard of ioi-bench, as `ioi-bench leaderboard build` made it.
 """
 
 Stamp = tuple[tuple[int, int] | None, ...]
-"""Time and size of each file of a submission; None for one that is not there."""
+"""Time and size of each file of a submission, and of those of the seasons; None for one that is not there."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Site:
         self._known: dict[Path, tuple[Stamp, Row | str]] = {}
 
     def stamps(self) -> dict[Path, Stamp]:
-        """What tells whether a submission changed: time and size of each of its files."""
+        """What tells whether a submission changed: time and size of each file that its page is made of."""
         return {folder: _stamp(folder) for folder in find_entries(self.results)}
 
     def build(self, progress: Progress | None = None) -> Built:
@@ -205,12 +216,20 @@ def _digest(folder: Path, out: Path, live: bool) -> Row | str:
         return str(error).replace(str(folder), folder.name)
     draws, contradicted = None, ""
     try:
-        draws = read_draws(shown)
+        draws = read_draws(shown.card, shown.folder)
     except InputError as error:
         if shown.badge == "self-reported":  # the files of others are those that a verdict names by their hashes
             contradicted = str(error).replace(str(folder), folder.name)
     top = linked("../", live=live)
-    page = render("suite", top, root="../", home="../index.html", shown=shown, contradicted=contradicted)
+    page = render(
+        "suite",
+        top,
+        root="../",
+        home="../index.html",
+        shown=shown,
+        seasons=list(season_lines(shown)),
+        contradicted=contradicted,
+    )
     _put(out / "suites" / f"{shown.slug}.html", page)
     record = script_json(compared_record(shown, draws))
     _put(out / "data" / f"{shown.slug}.js", f"ioiBench.suite({record});\n".encode())
@@ -218,14 +237,15 @@ def _digest(folder: Path, out: Path, live: bool) -> Row | str:
 
 
 def _stamp(folder: Path) -> Stamp:
-    def one(name: str) -> tuple[int, int] | None:
+    def one(path: Path) -> tuple[int, int] | None:
         try:
-            found = (folder / name).stat()
+            found = path.stat()
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size
 
-    return tuple(map(one, (CARD, PROMPTS, SUBMISSION, VERDICT)))
+    own = (folder / name for name in (CARD, PROMPTS, SUBMISSION, VERDICT))
+    return tuple(map(one, (*own, *season_files(leaderboard_of(folder), entry_key(folder)))))
 
 
 def _put(path: Path, data: bytes) -> None:

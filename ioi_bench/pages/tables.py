@@ -9,12 +9,13 @@ from functools import cached_property
 
 from markupsafe import Markup
 
+from ioi_bench.evaluation.audited import may_rank, why_not
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.pages.chart import overview_budget, overview_spec
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.render import script_json
 from ioi_bench.pages.rows import CellMark, Row
-from ioi_bench.pages.ties import Place, ranked
+from ioi_bench.uncertainty.ties import Place, ranked
 
 __all__ = ["Line", "Mark", "Table", "tables_of"]
 
@@ -25,10 +26,10 @@ _SHORT_HASH = 8
 
 @dataclass(frozen=True)
 class Line:
-    """A row and where it stands; no place without a score."""
+    """A row and where it stands; no place without a score, nor where the score itself may not rank."""
 
     row: Row
-    place: Place | None
+    place: Place[Row] | None
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,19 @@ class Table:
     @property
     def split(self) -> str:
         """Which prompts."""
-        return self.rows[0].comparable[-1]
+        return self.rows[0].comparable[4]
 
     @cached_property
     def methods(self) -> list[str]:
         """Scored edit methods beside the headline's, that any suite has."""
         there = {method for row in self.rows for method in row.scores}
         return [method for method in SCORED_METHODS if method in there and method != HEADLINE_METHOD]
+
+    @property
+    def not_ranking(self) -> dict[str, str]:
+        """Scored edit methods by which nothing is sorted (the headline's may be one), with the audit's reason."""
+        failed = (one for one in (HEADLINE_METHOD, *self.methods) if not may_rank(f"score.{one}"))
+        return {method: why_not(f"score.{method}") for method in failed}
 
     @cached_property
     def cells(self) -> tuple[CellMark, ...]:
@@ -137,14 +144,15 @@ def tables_of(rows: Sequence[Row], link: str, *, compare: bool, badges: bool) ->
 
 
 def _title(key: tuple[str, ...], names: Counter[str]) -> str:
-    track, spec, model, circuit, split = key
+    track, spec, model, circuit, split, scoring = key
     if names[track] == 1:
         return track
     hashes = "/".join(one[:_SHORT_HASH] for one in (spec, model, circuit))
-    return f"{track}, {split} ({hashes})"
+    return f"{track}, {split}, {scoring} ({hashes})"
 
 
 def _lines(rows: Sequence[Row]) -> tuple[Line, ...]:
-    places = ranked([row for row in rows if row.score is not None])
-    others = sorted((row for row in rows if row.score is None), key=lambda row: row.name.lower())
+    places = ranked([row for row in rows if row.score is not None]) if may_rank(f"score.{HEADLINE_METHOD}") else ()
+    there = {place.row.slug for place in places}
+    others = sorted((row for row in rows if row.slug not in there), key=lambda row: row.name.lower())
     return (*(Line(place.row, place) for place in places), *(Line(row, None) for row in others))

@@ -15,6 +15,7 @@ from ioi_bench.editing import EDITS
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
 from ioi_bench.plugins import native, reporters
+from ioi_bench.plugins.anchors import anchors
 from ioi_bench.plugins.hookspecs import hookimpl
 from ioi_bench.plugins.records import (
     API_VERSION,
@@ -89,12 +90,13 @@ def _neurons(train: Float[Tensor, "prompt d_in"], _: int) -> Linear:
 
 @hookimpl
 def ioi_bench_baselines() -> list[Baseline]:
-    """Dictionaries that know only the data, or nothing."""
+    """Dictionaries that know only the data, or nothing; and the other anchors."""
     return [
         Baseline("pca", "principal axes, signed and dense", _pca),
         Baseline("codebook", "8 d_in memorised activations, the nearest one active", _codebook),
         Baseline("random", "8 d_in random directions, the top 3 active", standard_null),
         Baseline("neurons", "the activation's own coordinates: the identity", _neurons),
+        *anchors(),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from types import NoneType
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from ioi_bench.lm.model import LanguageModel
 from ioi_bench.plugins.records import (
     Baseline,
     EditRecord,
+    FitInputs,
     Loader,
     MetricInputs,
     MetricRecord,
@@ -39,6 +40,9 @@ _RETURNS: dict[tuple[type, str], tuple[type, ...]] = {
     (EditRecord, "edit"): (Edit,),
     (MetricRecord, "measure"): (Tensor,),
     (Baseline, "fit"): (Dictionary,),
+    (Baseline, "fit_all"): (Mapping,),
+    (Baseline, "edit"): (Edit,),
+    (Baseline, "model"): (LanguageModel,),
     (ModelRecord, "load"): (LanguageModel,),
     (ModelRecord, "circuit"): (Circuit,),
     (Reporter, "write"): (object,),
@@ -51,7 +55,7 @@ def guarded(record: R, word: str, plugin: str) -> R:
     wrapped: dict[str, Any] = {
         field.name: _wrapped(getattr(record, field.name), who, _RETURNS[type(record), field.name])
         for field in fields(record)
-        if (type(record), field.name) in _RETURNS
+        if (type(record), field.name) in _RETURNS and getattr(record, field.name) is not None
     }
     return replace(record, **wrapped)
 
@@ -92,6 +96,9 @@ def _misshapen(found: object, args: tuple[Any, ...]) -> str:
             return f"picks for {len(found.removed)} and {len(found.added)} prompts, expected {len(inputs)}"
         if not found.edited.isfinite().all():
             return "edited activations with NaN or Inf in them"
+    if isinstance(found, Mapping) and args and isinstance(args[0], FitInputs):
+        lacking = [site for site in args[0].sites if not isinstance(found.get(site), Dictionary)]
+        return f"no dictionary for {lacking[0]}, expected one for each of {len(args[0].sites)} sites" if lacking else ""
     if isinstance(found, Tensor) and args and isinstance(args[0], MetricInputs):
         n = len(args[0].edited_logits)
         if tuple(found.shape) != (n,) or found.dtype == torch.bool or found.is_complex():

@@ -156,6 +156,8 @@ def ioi_bench_edits() -> list[EditRecord]:
 def ioi_bench_baselines() -> list[Baseline]:
     """Dictionaries fitted to a site's train activations, scored beside the suite (``--baseline NAME``).
 
+    One that needs more (labels, the model, the suite) gives `Baseline.fit_all` in place of ``fit``.
+
     Example::
 
         import torch

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from ioi_bench.editing import EditMethod
     from ioi_bench.lm.circuit import Circuit
     from ioi_bench.lm.model import LanguageModel
+    from ioi_bench.task import Split
 
 __all__ = [
     "API_VERSION",
     "ArchitectureRecord",
     "Baseline",
     "EditRecord",
+    "FitInputs",
     "LoadOptions",
     "Loader",
     "MetricInputs",
@@ -206,14 +208,71 @@ class EditRecord(Record):
 
 
 @dataclass(frozen=True)
-class Baseline(Record):
-    """A dictionary fitted to a site without training an SAE (hook ``ioi_bench_baselines``): a row beside the suite's.
+class FitInputs:
+    """What a baseline may be fitted to: the train split, never the prompts that are judged.
 
     Attributes:
-        fit: train activations ``[prompt, d_in]`` and a seed to a dictionary.
+        model: the model that is run.
+        sites: where dictionaries are wanted.
+        cell: what they will be judged in, of a baseline that is fitted cell by cell; None of any other.
+        split: the train prompts, for tokens and counterfactuals.
+        activations: of these prompts, ``[prompt, d_in]``: at the sites, and where the suite's dictionaries read.
+        values: of these prompts, by attribute (``io``, ``s``, ``pos``), the index of the value, ``[prompt]``.
+        n_values: by attribute, how many values there are.
+        suite: the dictionaries that are judged; empty unless the baseline asks for them (``Baseline.needs_suite``).
+        reads: of dictionaries of the suite that read elsewhere than at their site, where.
+        seeds: one for each site.
     """
 
-    fit: Callable[[Float[Tensor, "prompt d_in"], int], Dictionary]
+    model: LanguageModel
+    sites: tuple[Site, ...]
+    cell: Cell | None
+    split: Split
+    activations: Mapping[Site, Float[Tensor, "prompt d_in"]]
+    values: Mapping[str, Int64[Tensor, " prompt"]]
+    n_values: Mapping[str, int]
+    suite: Mapping[Site, Dictionary]
+    reads: Mapping[Site, Site]
+    seeds: Mapping[Site, int]
+
+    def read_by(self, site: Site) -> Float[Tensor, "prompt d_read"]:
+        """What the suite's dictionary for a site is shown of train."""
+        return self.activations[self.reads.get(site, site)]
+
+
+@dataclass(frozen=True)
+class Baseline(Record):
+    """Dictionaries made without training an SAE (hook ``ioi_bench_baselines``): a row beside the suite's.
+
+    Give ``fit``, or ``fit_all`` where train activations of one site are not enough.
+
+    Attributes:
+        fit: train activations ``[prompt, d_in]`` of a site and a seed to a dictionary.
+        fit_all: everything that may be known to a dictionary for each of its sites.
+        per_cell: ``fit_all`` is called for each cell, with the sites of its cross-section: the dictionaries may know
+            what will be edited. By default it is called once, with all sites.
+        needs_suite: it is made from the suite that is judged (``FitInputs.suite``), and so is no property of the track.
+        edit: an edit that is done in place of the methods that are asked for; it is given one budget, ``d_in``.
+        model: another model, from the one that is judged and a seed: everything is done there, on the same prompts.
+
+    Raises:
+        PluginError: neither ``fit`` nor ``fit_all``, or both.
+    """
+
+    fit: Callable[[Float[Tensor, "prompt d_in"], int], Dictionary] | None = None
+    fit_all: Callable[[FitInputs], Mapping[Site, Dictionary]] | None = None
+    per_cell: bool = False
+    needs_suite: bool = False
+    edit: EditMethod | None = None
+    model: Callable[[LanguageModel, int], LanguageModel] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.fit is None) == (self.fit_all is None):
+            raise PluginError(
+                f"the baseline {self.name!r} has {'neither' if self.fit is None else 'both'} of fit and fit_all: give "
+                "fit(train, seed) for a dictionary from activations alone, or fit_all(inputs) for one that needs "
+                "labels, the model or the suite"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ioi_bench.dictionary import Dictionary
 from ioi_bench.evaluation.data import Progress, silent
 from ioi_bench.evaluation.finished_run import edits_at
 from ioi_bench.evaluation.selection import candidates_table
 from ioi_bench.studies.ablation import FULL
 from ioi_bench.studies.ablation_study import CHUNK_MEMBERS, METHODS, recipes_to_train
-from ioi_bench.training import Member, Recipe, TrainInputs, estimate
-from ioi_bench.training.programs import program
-from ioi_bench.training.runs import input_scale
+from ioi_bench.training import Recipe, Run, TrainInputs, UntrainedRun, estimate
 
 if TYPE_CHECKING:
     from ioi_bench.lm.circuit import Circuit
@@ -45,25 +41,6 @@ class AblationEstimate:
     judging: float
 
 
-@dataclass(frozen=True)
-class _Untrained:
-    """Dictionaries of one site before their first step: they take as long to judge as trained ones."""
-
-    members: tuple[Member, ...]
-    recipe: Recipe
-    scale: float
-    d_in: int
-    checkpoints: tuple[int, ...] = (1, 2)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def dictionary(self, member: Member, epoch: int) -> Dictionary:
-        cls, generator = program(member.variant), torch.Generator().manual_seed(epoch)
-        made = cls(torch.tensor([member.sparsity]), self.d_in, self.recipe.d_sae, 1)
-        made.initialise(0, torch.zeros(self.d_in), generator)
-        weights = {name: value[0].clone() for name, value in made.parameters.items()}
-        return cls.export(weights, member.sparsity, self.scale)
-
-
 def estimate_ablation(
     recipe: Recipe,
     inputs: TrainInputs,
@@ -85,7 +62,7 @@ def estimate_ablation(
     run = inputs.plan(folder / FULL, recipe, chunk_members=CHUNK_MEMBERS)
     judged = sum(len(run.members) * len(one.kept) for one in recipes.values())
     sites = {member.site for member in run.members}
-    per_dictionary = _judging_seconds(recipe, run.members, inputs, model, circuit, prompts, cache_dir, progress)
+    per_dictionary = _judging_seconds(run, model, circuit, prompts, cache_dir, progress)
     return AblationEstimate(
         runs=len(recipes),
         saes=len(recipes) * len(run.members),
@@ -96,9 +73,7 @@ def estimate_ablation(
 
 
 def _judging_seconds(
-    recipe: Recipe,
-    members: tuple[Member, ...],
-    inputs: TrainInputs,
+    run: Run,
     model: LanguageModel,
     circuit: Circuit,
     prompts: int | None,
@@ -109,9 +84,8 @@ def _judging_seconds(
     tell, edits = progress or silent, edits_at(circuit)
     mean = sum(map(len, edits.values())) / len(edits)
     site = min(edits, key=lambda one: abs(len(edits[one]) - mean))
-    own = tuple(member for member in members if member.site == site)
-    activations = inputs.activations[site]
-    run = _Untrained(own, recipe, input_scale(site, activations), activations.shape[1])
+    own = [member for member in run.members if member.site == site]
+    untrained = UntrainedRun(run, own, (1, 2))
     times: list[float] = []
 
     def watch(what: str, done: int, total: int) -> None:
@@ -122,8 +96,8 @@ def _judging_seconds(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the study's threads have
     try:
-        options: dict[str, Any] = {"train_prompts": recipe.train_prompts, "ld_prompts": 0, "cache_dir": cache_dir}
-        candidates_table(run, model, circuit, methods=METHODS, prompts=prompts, progress=watch, **options)
+        options: dict[str, Any] = {"train_prompts": run.recipe.train_prompts, "ld_prompts": 0, "cache_dir": cache_dir}
+        candidates_table(untrained, model, circuit, methods=METHODS, prompts=prompts, progress=watch, **options)
     finally:
         torch.set_num_threads(threads)
     done = 2 * len(own)  # as many as end, and one is not counted: all of the data is read before it

@@ -51,6 +51,14 @@ class Split:
             raise InputError(f"{n} prompts were asked for; the split {self.name!r} has 1 to {len(self)}")
         return replace(self, prompts=self.prompts[:n], io_targets=self.io_targets[:n], s_targets=self.s_targets[:n])
 
+    @property
+    def sha256(self) -> str:
+        """Hash over every prompt in its order, with the names that its counterfactuals bring in."""
+        digest = hashlib.sha256()
+        for prompt, io, s in zip(self.prompts, self.io_targets, self.s_targets, strict=True):
+            digest.update(f"{self.spec.text(prompt)}\t{prompt.pattern}\t{io}\t{s}\n".encode())
+        return digest.hexdigest()
+
     def counterfactual(self, attributes: Sequence[str]) -> tuple[Prompt, ...]:
         """The counterfactual of each prompt, aligned with ``prompts``."""
         rows = zip(self.prompts, self.io_targets, self.s_targets, strict=True)

@@ -8,19 +8,27 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ioi_bench.dictionaries.nulls import standard_null
 from ioi_bench.dictionaries.source import Source
+from ioi_bench.dictionaries.supervised import index_labels
+from ioi_bench.dictionary import Dictionary
 from ioi_bench.errors import IoiBenchError
+from ioi_bench.evaluation.data import attribute_values
+from ioi_bench.lm.circuit import load_circuit
+from ioi_bench.lm.model import load_model
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import (
     Baseline,
     EditRecord,
+    FitInputs,
     Loader,
     LoadOptions,
     MetricInputs,
     MetricRecord,
     Record,
 )
-from ioi_bench.sites import Cell, Site
+from ioi_bench.sites import ATTRIBUTES, Cell, Site
+from ioi_bench.task import task_spec, tokenize
 from ioi_bench.testing.dictionaries import DictionaryCase
 from ioi_bench.testing.edits import EditCase
 from ioi_bench.testing.loaders import LoaderCase
@@ -49,10 +57,38 @@ def plugin_cases(
         yield _metric_case(metric, generator)
     for baseline in own(Baseline):
         train = torch.randn(_TRAIN, _D_IN, generator=generator) @ torch.randn(_D_IN, _D_IN, generator=generator)
-        yield DictionaryCase(baseline.fit(train, 0), inputs=train[:64], name=f"baseline {baseline.name}")
+        made, train = (baseline.fit(train, 0), train) if baseline.fit is not None else _fitted(baseline)
+        yield DictionaryCase(made, inputs=train[:64], name=f"baseline {baseline.name}")
     if source is not None:
         given = options or LoadOptions()
         yield from (LoaderCase(loader, source, given) for loader in own(Loader) if _knows(loader, source, given))
+
+
+def _fitted(baseline: Baseline) -> tuple[Dictionary, Tensor]:
+    """A dictionary of a baseline that needs more than activations: of a head of ioi-mini, and what it reads there."""
+    model, circuit = load_model("ioi-mini"), load_circuit("ioi-mini")
+    cell = circuit.headline[0]
+    sites = circuit.cross_sections[cell.cross_section].sites
+    split = task_spec(circuit.task).split("train").head(_TRAIN)
+    activations = model.capture(tokenize(split.spec, split.prompts, model.tokenizer), sites)
+    known = attribute_values(split.spec)
+    labels = {name: [prompt.value((name,)) for prompt in split.prompts] for name in ATTRIBUTES}
+    assert baseline.fit_all is not None
+    made = baseline.fit_all(
+        FitInputs(
+            model=model,
+            sites=sites,
+            cell=cell if baseline.per_cell else None,
+            split=split,
+            activations=activations,
+            values=index_labels(known, labels),
+            n_values={name: len(values) for name, values in known.items()},
+            suite={site: standard_null(activations[site], 0) for site in sites} if baseline.needs_suite else {},
+            reads={},
+            seeds={site: i for i, site in enumerate(sites)},
+        )
+    )
+    return made[sites[0]], activations[sites[0]]
 
 
 def _knows(loader: Loader, source: Source, options: LoadOptions) -> bool:

@@ -7,6 +7,7 @@ from ioi_bench.training.inputs import TrainInputs, capture_inputs
 from ioi_bench.training.recipe import Recipe, Resampling, Tactics, make_recipe, read_recipe
 from ioi_bench.training.runs import CURVES, Member, Run, create_run
 from ioi_bench.training.trainer import estimate, train_run
+from ioi_bench.training.untrained import UntrainedRun
 
 __all__ = [
     "CURVES",
@@ -17,6 +18,7 @@ __all__ = [
     "Run",
     "Tactics",
     "TrainInputs",
+    "UntrainedRun",
     "capture_inputs",
     "create_run",
     "estimate",

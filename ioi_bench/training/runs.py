@@ -167,6 +167,19 @@ class Run:
         last = self.checkpoints[-1]
         return tuple(chunk for chunk in self.chunks if not self.checkpoint_path(chunk, last).is_file())
 
+    def epochs_done(self, chunk: Chunk) -> int:
+        """Epochs that a resumed chunk would not train again; 0 where its state cannot be read."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.state_path(chunk)
+        if not path.is_file():
+            return 0
+        try:
+            with storage_errors("read", path), safe_open(path, framework="pt") as file:
+                return int(file.get_slice("curves").get_shape()[0])
+        except SafetensorError:
+            return 0
+
     def require_finished(self) -> None:
         """Stop where there is still something to train.
 

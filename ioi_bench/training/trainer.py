@@ -45,18 +45,29 @@ def train_run(folder: str | Path, *, device: str = "cpu", progress: Progress | N
     return run
 
 
-def estimate(run: Run, *, device: str = "cpu", steps: int = 3) -> float:
-    """Seconds that the whole run will take, from some steps of every kind of chunk."""
+def estimate(run: Run, *, device: str = "cpu", steps: int = 3, resumed: bool = False) -> float:
+    """Seconds that the whole run will take, from some steps of every kind of chunk.
+
+    Args:
+        run: a planned one.
+        device: where it is trained.
+        steps: how many are measured.
+        resumed: leave out the epochs that are done.
+    """
     per_member: dict[tuple[str, int], float] = {}
-    seconds = 0.0
+    seconds, chunks = 0.0, 0
     for chunk in run.chunks:
+        epochs = run.recipe.epochs - (run.epochs_done(chunk) if resumed else 0)
+        if not epochs:
+            continue
         kind = (chunk.variant, chunk.d_in)
         if kind not in per_member:
             per_member[kind] = _step_seconds(run, chunk, device, steps) / len(chunk.members)
         prompts = int(run.provenance.get("train_prompts", len(run.data(chunk.members[0].site))))
         per_epoch = max(1, prompts // run.recipe.batch_size)
-        seconds += per_member[kind] * len(chunk.members) * per_epoch * run.recipe.epochs
-    at_once = min(torch.get_num_threads(), len(run.chunks)) if torch.device(device).type == "cpu" else 1
+        seconds += per_member[kind] * len(chunk.members) * per_epoch * epochs
+        chunks += 1
+    at_once = min(torch.get_num_threads(), max(1, chunks)) if torch.device(device).type == "cpu" else 1
     return seconds / at_once
 
 

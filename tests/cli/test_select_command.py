@@ -121,6 +121,19 @@ def test_judged_dictionaries_are_kept_in_the_run(cli, folder, tmp_path, monkeypa
     assert (tmp_path / "one" / "selection.csv").read_text() == (tmp_path / "two" / "selection.csv").read_text()
 
 
+def test_an_estimate_judges_a_few_and_writes_nothing(cli, folder, tmp_path):
+    printed = cli("select", folder, "--out", tmp_path / "out", *SMALL, "--estimate")
+    assert (printed.exit_code, printed.stdout) == (0, ""), printed.stderr
+    total = f"{2 * 3 * 2 * len(SITES):,}"
+    assert f"{total} dictionaries, {total} of them to be judged: about" in printed.stderr
+    assert not (tmp_path / "out").exists()
+    assert not list(folder.iterdir())
+    assert cli("select", folder, "--out", tmp_path / "out", *SMALL).exit_code == 0
+    done = cli("select", folder, "--out", tmp_path / "out", *SMALL, "--estimate", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == {"dictionaries": 2 * 3 * 2 * len(SITES), "left": 0, "seconds": 0.0}
+
+
 def test_a_suite_that_cannot_be_made_is_named_and_the_others_are_written(cli, folder, tmp_path, memory, monkeypatch):
     spoilt = dict(memory.weights)
     for member, epoch in memory.weights:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ioi_bench.lm.circuit import load_circuit
-from ioi_bench.training import Run, chunk
+from ioi_bench.training import Run, chunk, trainer
 
 
 def test_train_makes_one_dictionary_a_site_and_talks_on_stderr(tiny_run):
@@ -43,6 +43,28 @@ def test_an_estimate_trains_nothing_and_stops_nothing(cli, tiny_recipe, tmp_path
     assert (printed.exit_code, "as measured here" in printed.stderr) == (0, True)
     assert not (folder / "chunks").exists()
     assert cli("train", tiny_recipe, "--out", folder).exit_code == 0
+
+
+def test_an_estimate_of_a_stopped_run_takes_off_what_is_done(cli, tiny_recipe, tmp_path, monkeypatch):
+    command = ("train", tiny_recipe, "--out", tmp_path / "run", "--chunk", 20)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chunk, "EpochReport", stop)  # after the first of two epochs
+        cli(*command)
+    run = Run(tmp_path / "run")
+    assert {run.epochs_done(one) for one in run.chunks} <= {0, 1}
+    monkeypatch.setattr(trainer, "_step_seconds", lambda run, chunk, device, steps: float(len(chunk.members)))
+    whole, left = (trainer.estimate(run, resumed=resumed) for resumed in (False, True))
+    done = sum(run.epochs_done(one) * len(one.members) for one in run.chunks) / (2 * len(run.members))
+    assert 0 < done < 1
+    assert left == pytest.approx(whole * (1 - done))
+    printed = cli(*command, "--resume", "--estimate")
+    assert f"for the rest ({done:.0%} is done)" in printed.stderr
+    assert cli(*command, "--resume").exit_code == 0
+    assert trainer.estimate(Run(tmp_path / "run"), resumed=True) == 0
 
 
 def test_json_says_what_a_run_holds(cli, tiny_recipe, tiny_run, tmp_path):

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from ioi_bench.evaluation.anchor_records import (
+    Anchor,
+    AnchorCell,
+    AnchorEdits,
+    AnchorsMade,
+    CardAnchors,
+    TrackAnchors,
+    TrackCell,
+)
 from ioi_bench.evaluation.card import (
     Card,
     CardCell,
@@ -72,6 +81,44 @@ def some_cross_section(name: str = "nm-out") -> CrossSectionFigures:
     )
 
 
+def some_anchors() -> CardAnchors:
+    def row(name: str, score: float) -> Anchor:
+        edits = AnchorEdits(
+            budgets=(1, 2), accuracy=(0.1, 0.2), weight_removed=(0.3, 0.4), s=some_figure(0.1), score=some_figure(score)
+        )
+        cells = tuple(AnchorCell(name=cell, edits={"exchange": edits}) for cell in ("io@nm-out", "pos@si-out"))
+        return Anchor(name=name, summary=f"what {name} is", headline={"exchange": some_figure(score)}, cells=cells)
+
+    made = AnchorsMade(
+        scoring="ioi-v1.1",
+        model="ioi-mini",
+        model_sha256="b",
+        circuit="ioi-mini",
+        circuit_sha256="c",
+        spec="ioi-v1-mini",
+        spec_sha256="a",
+        split="test",
+        n_prompts=1000,
+        n_train_prompts=20_000,
+        seed=0,
+        n_draws=1000,
+        versions={"torch": "2.13.0"},
+    )
+    cells = tuple(
+        TrackCell(
+            name=name,
+            ranked=True,
+            reason="",
+            no_edit=some_figure(0.02),
+            skyline=some_figure(0.9),
+            skyline_weight=some_figure(0.45),
+        )
+        for name in ("io@nm-out", "pos@si-out")
+    )
+    track = TrackAnchors(made=made, cells=cells, rows=(row("pca", 0.3), row("das", 0.8)))
+    return CardAnchors(track=track, note="", suite=(row("permuted-decoder", -0.1),))
+
+
 def some_card(*names: str) -> Card:
     names = names or ("io@nm-out", "pos@si-out")
     made = Made(
@@ -102,6 +149,7 @@ def some_card(*names: str) -> Card:
         made=made,
         headline={"exchange": HeadlineScore(score=some_figure(0.6), n_cells=1)},
         cells=tuple(some_cell(name) for name in names),
+        anchors=some_anchors(),
         cross_sections=tuple(some_cross_section(name) for name in dict.fromkeys(name.split("@")[1] for name in names)),
         warnings=(CardWarning(code="dead-features", message="3 of 8 features never fire"),),
     )

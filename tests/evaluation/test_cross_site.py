@@ -179,7 +179,9 @@ def test_the_skyline_projected_from_the_stream_is_nearly_the_skyline_fitted_at_t
         cells=inputs.cells,
         sites=inputs.sites,
         suite={},
-        skylines=oracle_codes(kinds, inputs.train.values, inputs.train.n_values),
+        skylines=oracle_codes(
+            kinds, inputs.train.values, inputs.train.n_values, inputs.data.base_values, inputs.data.base
+        ),
         nulls=(),
         null_cells=frozenset(),
         methods=("exchange",),

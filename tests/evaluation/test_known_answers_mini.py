@@ -20,7 +20,7 @@ from ioi_bench.sites import Cell
 from ioi_bench.task import task_spec
 
 METHODS = ("exchange", "aware", "universal")
-PROMPTS, TRAIN_PROMPTS = 120, 3000
+PROMPTS, TRAIN_PROMPTS = 400, 3000
 
 
 @pytest.fixture(scope="module")

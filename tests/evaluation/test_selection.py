@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,8 @@ from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.suite import load_suite, save_suite
 from ioi_bench.editing import EDITS, feature_statistics
 from ioi_bench.errors import DictionaryError, InputError, SuiteError, UnknownNameError
-from ioi_bench.evaluation.candidate_figures import SiteView, ValueSums
+from ioi_bench.evaluation.candidate_estimate import estimate_candidates
+from ioi_bench.evaluation.candidate_figures import SiteView, ValueSums, spoilt_figures
 from ioi_bench.evaluation.selection import (
     COLUMNS,
     candidates_table,
@@ -480,3 +482,25 @@ def test_nothing_of_test_is_read(run, tiny_model, tiny_circuit, tmp_path, monkey
         allowed |= set(judged.counterfactual(attributes))
     assert set(read) == allowed
     assert not set(read) & set(test.prompts)
+
+
+def test_an_estimate_is_of_what_is_left(run, tiny_model, tiny_circuit, tmp_path, monkeypatch):
+    options = {"prompts": 8, "train_prompts": 60, "keep": tmp_path, "ld_prompts": 0}
+
+    def slow(self, *_):
+        time.sleep(0.05)
+        return (*spoilt_figures(self.edits, EDITS), None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SiteView, "judge", slow)
+        found = estimate_candidates(run, tiny_model, tiny_circuit, **options)
+    assert found.dictionaries == found.left == len(run.weights)
+    ideal = 0.05 * found.left / torch.get_num_threads()
+    assert ideal <= found.seconds < 4 * ideal + 20  # and the reading of activations; a machine may be busy
+    assert not list(tmp_path.iterdir())
+    half = MemoryRun({key: one for key, one in run.weights.items() if key[0].variant == "topk"})
+    candidates_table(half, tiny_model, tiny_circuit, **options)
+    rest = estimate_candidates(run, tiny_model, tiny_circuit, **options)
+    assert rest.left == found.left - len(half.weights)
+    done = estimate_candidates(half, tiny_model, tiny_circuit, **options)
+    assert (done.dictionaries, done.left, done.seconds) == (len(half.weights), 0, 0.0)

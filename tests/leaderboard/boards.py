@@ -52,14 +52,14 @@ def changed(card, *steps, to):
     return Card.model_validate(data)
 
 
-def consistent(card, prompts, target, edit):
+def consistent(card, prompts, target, edit, split=None):
     """A forgery that bears itself out: results per prompt edited in place by ``edit``, every figure made of them anew.
 
-    Writes the table to ``target``; the card to go with it.
+    Writes the table to ``target``; the card to go with it. The prompts are those of ``test``, or of ``split``.
     """
     frame = pd.read_parquet(prompts)
     edit(frame)
     pq.write_table(pa.Table.from_pandas(frame, schema=schema(), preserve_index=False), target)
-    split = task_spec(card.made.spec).split("test").head(card.made.n_prompts)
+    split = split or task_spec(card.made.spec).split("test").head(card.made.n_prompts)
     scope = scope_of(card, track_circuit(card.track), split)
     return recomputed(card, scope, read_prompts(target, layout_of(card, scope), split.prompts))

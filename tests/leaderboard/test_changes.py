@@ -34,6 +34,7 @@ def test_a_whole_submission_is_added(folder):
         ({f"{OLD}/card.png": "2"}, None, "no part of a submission"),
         (added(NEW, "verdict.json"), None, "no part of a submission"),
         ({"results/card.json": "2"}, None, "no part of a submission"),
+        ({"seasons/2027-spring/commitment.json": "2"}, None, "no part of a submission"),
         ({"elsewhere/gpt2/a__b/11/card.json": "2"}, None, "no part of a submission"),
         (added("results/gpt2/x/y/a__b/11"), None, "no part of a submission"),
         (added() | {f"{NEW}/card.json": "a link"}, None, "which is a link"),

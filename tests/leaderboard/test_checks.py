@@ -97,11 +97,11 @@ def followed(path):
 def test_what_evaluate_writes_passes(small):
     found = checked(small.card, small)
     assert all(check.passed for check in found)
-    assert [check.name for check in found][-2:] == ["figures", "other figures"]
-    assert found[-2].worst == 0.0
-    assert found[-2].tolerance == TOLERANCE
+    assert [check.name for check in found][-3:] == ["figures", "other figures", "anchors"]
+    assert found[-3].worst == 0.0
+    assert found[-3].tolerance == TOLERANCE
     for name in ("dead_share", "geometry", "explained.share"):
-        assert name in found[-1].detail
+        assert name in found[-2].detail
     require_passed(found)
 
 
@@ -229,6 +229,7 @@ def test_a_model_and_a_track_that_are_known_are_compared(small):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({("made", "scoring"): "ioi-v1"}, "scored by ioi-v1"),
         ({("made", "split"): "validation"}, "split"),
         ({("made", "n_prompts"): 6000}, "6,000 prompts"),
         ({("made", "full_train"): True}, "train prompts"),
@@ -435,10 +436,10 @@ def test_the_file_is_plain_for_pandas(small):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"schema_version": 3, "track": NaN}', "NaN is no number"),
-        ('{"schema_version": 3, "track": Infinity}', "Infinity is no number"),
+        ('{"schema_version": 4, "track": NaN}', "NaN is no number"),
+        ('{"schema_version": 4, "track": Infinity}', "Infinity is no number"),
         ("[" * 100_000, "cannot be read as a card"),
-        ('{"schema_version": 2}', "schema_version 2"),
+        ('{"schema_version": 3}', "schema_version 3"),
         ("", "cannot be read as a card"),
         ("\x00\xff", "cannot be read as a card"),
     ],

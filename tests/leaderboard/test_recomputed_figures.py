@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ioi_bench.evaluation.bootstrap import Bootstrap
 
@@ -39,7 +40,9 @@ def means(frame, counts, column, **keys):
 
 
 def interval(draws):
-    return [draws[0], *np.quantile(draws[1:], [0.025, 0.975])]
+    low, high = np.quantile(draws[1:], [0.025, 0.975])
+    bias = draws[1:].mean() - draws[0]
+    return [draws[0], low - 2 * bias, high] if bias > 0 else [draws[0], low, high - 2 * bias]
 
 
 def shown(figure):
@@ -112,7 +115,13 @@ def test_faithfulness_by_hand(small, frame, counts):
 def test_edits_by_hand(small, frame, counts):
     cell = small.card.cell("io@nm-out")
     edit, keys = cell.edit("exchange", 2), {"cell": cell.name, "dictionary": "suite", "method": "exchange", "budget": 2}
-    for name in ("accuracy", "accuracy_names", "ld_gap", "kl", "weight_removed", "weight_added_paper", "distance"):
+    for name in ("accuracy", "accuracy_names"):
+        draws = means(frame, counts, name, **keys)
+        share, n = draws[0], draws[0] * (1 - draws[0]) / draws[1:].var(ddof=1)
+        ends = stats.beta(share * n + 0.5, (1 - share) * n + 0.5).ppf([0.025, 0.975])
+        assert 0 < share < 1
+        assert shown(getattr(edit, name)) == pytest.approx([share, *ends], abs=1e-6)
+    for name in ("ld_gap", "kl", "weight_removed", "weight_added_paper", "distance"):
         assert shown(getattr(edit, name)) == pytest.approx(interval(means(frame, counts, name, **keys)), abs=1e-6)
     ratio = means(frame, counts, "distance", **keys) / means(frame, counts, "distance_unedited", **keys)
     assert shown(edit.distance_relative) == pytest.approx(interval(ratio), abs=1e-6)

@@ -42,6 +42,8 @@ NAMES = [
     "settings",
     AGAIN,
     FIGURES,
+    "fresh prompts",
+    "declaration",
 ]
 HASH = "0123456789abcdef" * 4
 

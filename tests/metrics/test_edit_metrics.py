@@ -15,6 +15,7 @@ from ioi_bench.metrics import (
     edit_weight,
     feature_weights,
     logit_difference_gap,
+    moved_aside,
 )
 
 seeds = st.integers(0, 10_000)
@@ -70,67 +71,117 @@ def test_divergence_agrees_with_torch_and_is_zero_for_equals(seed):
     assert divergence(reference + 3.0, reference).nats.max() < 1e-5  # a shift of all logits is no change
 
 
+def weights_of(f, directions, a=None):
+    """Weights of what is judged; without an error term unless activations are given."""
+    a = f @ directions if a is None else a
+    return feature_weights(f, directions, a, f.mean(0), a.mean(0))
+
+
+def activations(f, directions, seed):
+    g = torch.Generator().manual_seed(seed + 1)
+    return f @ directions + torch.randn(len(f), directions.shape[1], generator=g)
+
+
 @fast
 @given(seeds)
-def test_weights_are_shares_of_the_reconstruction(seed):
+def test_the_papers_weights_are_shares_of_the_reconstruction(seed):
     f, directions = a_dictionary(seed)
-    weights = feature_weights(f, directions, f.mean(0))
+    weights = weights_of(f, directions)
     torch.testing.assert_close(weights.paper.sum(1), torch.ones(len(f)), rtol=1e-4, atol=1e-4)
     assert (weights.paper[f == 0] == 0).all()
-    assert (weights.centred[f == 0] == 0).all()
 
 
 @fast
 @given(seeds)
-def test_centred_weights_with_the_silent_features_sum_to_one(seed):
+def test_centred_weights_are_shares_of_the_activation(seed):
     f, directions = a_dictionary(seed)
-    mean = f.mean(0)
-    centred = f - mean
-    total = centred @ directions
-    silent = ((centred * (total @ directions.T)) * (f == 0)).sum(1) / total.square().sum(1)
-    found = feature_weights(f, directions, mean).centred.sum(1) + silent
-    torch.testing.assert_close(found, torch.ones(len(f)), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(weights_of(f, directions).centred.sum(1), torch.ones(len(f)), rtol=1e-3, atol=1e-3)
+    a = activations(f, directions, seed)
+    error = (a - f @ directions) - (a - f @ directions).mean(0)
+    own = a - a.mean(0)
+    rest = (error * own).sum(1) / own.square().sum(1)  # the share of what the dictionary leaves out
+    found = weights_of(f, directions, a).centred.sum(1)
+    torch.testing.assert_close(found + rest, torch.ones(len(f)), rtol=1e-3, atol=1e-3)
 
 
 @fast
 @given(seeds, st.floats(10, 1000))
-def test_a_constant_feature_dilutes_the_papers_weights_but_not_the_centred_ones(seed, size):
+def test_no_other_feature_dilutes_the_centred_weights(seed, size):
     f, directions = a_dictionary(seed)
-    before = feature_weights(f, directions, f.mean(0))
-    wider = torch.cat([f, torch.full((len(f), 1), size)], 1)
-    aside = torch.cat([directions, torch.ones(1, directions.shape[1])])
-    after = feature_weights(wider.double(), aside.double(), wider.double().mean(0))
-    torch.testing.assert_close(after.centred[:, :-1], before.centred.double(), rtol=1e-3, atol=1e-3)
-    assert after.paper[:, -1].min() > 0.5
+    a, g = activations(f, directions, seed), torch.Generator().manual_seed(seed + 2)
+    junk = size * torch.randn(len(f), 2, generator=g)
+    junk[:, 0] = size  # one is always on, the other noise
+    aside = torch.cat([directions, torch.ones(2, directions.shape[1])])
+    before, after = weights_of(f, directions, a), weights_of(torch.cat([f, junk], 1), aside, a)
+    torch.testing.assert_close(after.centred[:, :-2], before.centred)
+    assert after.centred[:, -2].abs().max() < 1e-3  # and the constant one weighs nothing
+    assert after.paper[:, :-2].abs().mean() < before.paper.abs().mean() / 2  # the paper's are diluted
+
+
+@fast
+@given(seeds, st.integers(0, 8))
+def test_centred_weights_do_not_depend_on_a_features_zero_point(seed, j):
+    f, directions = a_dictionary(seed)
+    a = activations(f, directions, seed)
+    turned, against = f.clone(), directions.clone()
+    turned[:, j], against[j] = 1 - f[:, j], -directions[j]
+    expected = weights_of(f, directions, a).centred
+    torch.testing.assert_close(weights_of(turned, against, a).centred, expected, rtol=1e-3, atol=1e-4)
 
 
 @fast
 @given(seeds, st.floats(0.01, 100))
 def test_weights_do_not_depend_on_how_scale_is_split_between_features_and_directions(seed, scale):
     f, directions = a_dictionary(seed)
-    one, other = (feature_weights(f * s, directions / s, f.mean(0) * s) for s in (1.0, scale))
+    a = activations(f, directions, seed)
+    one, other = (weights_of(f * s, directions / s, a) for s in (1.0, scale))
     torch.testing.assert_close(one.centred, other.centred, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(one.paper, other.paper, rtol=1e-3, atol=1e-4)
 
 
-def test_a_reconstruction_of_norm_zero_has_no_shares():
+def test_overshooting_weighs_what_it_takes_away():
+    f, directions = a_dictionary(3)
+    a = activations(f, directions, 3)
+    torch.testing.assert_close(weights_of(3 * f, directions, a).centred, 3 * weights_of(f, directions, a).centred)
+
+
+def test_where_there_is_nothing_there_are_no_shares():
     f, directions = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    weights = feature_weights(f, directions, torch.zeros(2))
-    removed = edit_weight(weights, torch.tensor([[-1], [0], [0]]), (1,)).paper[0]
-    assert removed.isnan().tolist() == [True, True, False]
-    assert removed[2] == 1
+    a = torch.tensor([[0.0, 2.0], [0.0, 0.0], [2.0, 0.0]])
+    weights = feature_weights(f, directions, a, torch.zeros(2), torch.zeros(2))
+    nothing = torch.full((3, 1), -1)
+    found = edit_weight(weights, weights, torch.tensor([[-1], [0], [0]]), nothing, (1,))
+    assert found.removed_paper[0].isnan().tolist() == [True, True, False]  # reconstructions of norm zero
+    assert found.removed[0].isnan().tolist() == [False, True, False]  # an activation at the mean
+    assert found.removed_paper[0, 2] == 1
 
 
-def test_the_sign_of_a_weight_is_kept():
-    weights = feature_weights(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0], [-1.0]]), torch.zeros(2))
-    assert weights.paper.tolist() == [[1.5, -0.5]]
+def test_the_papers_form_keeps_signs_and_the_centred_one_counts_what_is_positive():
+    share = torch.tensor([[1.5, -0.5]])
+    weights = FeatureWeights(share, share)
+    found = edit_weight(weights, weights, torch.tensor([[0, 1]]), torch.tensor([[-1, -1]]), (1, 2))
+    assert found.removed_paper.flatten().tolist() == [1.5, 1.0]
+    assert found.removed.flatten().tolist() == [1.5, 1.5]
 
 
-def test_budgets_sum_over_their_rounds():
-    share = torch.tensor([[0.5, 0.25, 0.125]])
-    weight = edit_weight(FeatureWeights(share, 2 * share), torch.tensor([[2, -1, 0, 1]]), (1, 2, 3, 4))
-    assert weight.paper[:, 0].tolist() == [0.125, 0.125, 0.625, 0.875]
-    assert weight.centred[:, 0].tolist() == [0.25, 0.25, 1.25, 1.75]
+@fast
+@given(seeds)
+def test_the_centred_form_sums_over_all_that_was_changed_and_each_once(seed):
+    g = torch.Generator().manual_seed(seed)
+    before, after = (FeatureWeights(*torch.randn(2, 7, 9, generator=g)) for _ in range(2))
+    removed, added = torch.randint(-1, 9, (2, 7, 4), generator=g)
+    budgets = (1, 2, 4)
+    found = edit_weight(before, after, removed, added, budgets)
+    for i, k in enumerate(budgets):
+        for row in range(7):
+            out, into = removed[row, :k].tolist(), added[row, :k].tolist()
+            changed = {j for j in out + into if j >= 0}
+            for weights, moved in ((before, found.removed), (after, found.added)):
+                expected = sum(max(0.0, weights.centred[row, j].item()) for j in changed)
+                assert moved[i, row].item() == pytest.approx(expected, abs=1e-5)
+            for weights, picks, moved in ((before, out, found.removed_paper), (after, into, found.added_paper)):
+                expected = sum(weights.paper[row, j].item() for j in picks if j >= 0)
+                assert moved[i, row].item() == pytest.approx(expected, abs=1e-5)
 
 
 @fast
@@ -140,3 +191,24 @@ def test_distance_is_zero_at_the_counterfactual_and_one_without_an_edit(seed):
     a_s, a_t = torch.randn(2, 6, 4, generator=g)
     distance = edit_distance(torch.stack([a_t, a_s, (a_s + a_t) / 2]), a_s, a_t)
     assert distance.relative.tolist() == pytest.approx([0.0, 1.0, 0.5], abs=1e-6)
+
+
+@fast
+@given(seeds, st.floats(-2, 2))
+def test_what_goes_along_the_way_moves_nothing_aside_and_what_stands_across_it_does(seed, share):
+    g = torch.Generator().manual_seed(seed)
+    a_s, a_t, across = torch.randn(3, 6, 4, generator=g, dtype=torch.float64)
+    way, mean = a_t - a_s, a_s.mean(0)
+    across = across - (across * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True) * way
+    found = moved_aside(torch.stack([a_s + share * way, a_s + share * way + across]), a_s, a_t, mean)
+    whole = (a_s - mean).square().sum(1)
+    torch.testing.assert_close(found, torch.stack([torch.zeros(6), across.square().sum(1) / whole]).double())
+
+
+def test_an_edit_weighs_what_it_takes_or_what_it_brings_whichever_is_more():
+    one, two, nothing = torch.tensor([[0.2, 0.0]]), torch.tensor([[0.0, 0.7]]), torch.tensor([[-1]])
+    before, after = FeatureWeights(one, one), FeatureWeights(two, two)
+    only_in = edit_weight(before, after, nothing, torch.tensor([[1]]), (1,))
+    only_out = edit_weight(before, after, torch.tensor([[0]]), nothing, (1,))
+    assert only_in.exchanged.item() == pytest.approx(0.7)
+    assert only_out.exchanged.item() == pytest.approx(0.2)

@@ -135,16 +135,22 @@ def matched(dictionary: TopK, site: str, x: Tensor, number: int) -> TopK:
     return null._replace(directions=gain * units)
 
 
-def share(part: Tensor, whole: Tensor) -> Tensor:
-    """How much of ``whole`` is in ``part``; NaN where there is no whole."""
-    return part @ whole / whole.square().sum()
+def shares(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
+    """How much of ``whole`` is in the parts that have some; NaN where there is no whole."""
+    return sum(((part @ whole).clamp_min(0) for part in parts), torch.zeros(()).double()) / whole.square().sum()
 
 
-def exchange(d: TopK, x: Tensor, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
-    """METHOD §5: per budget the edited activations, centred weight removed and distance left, each by prompt."""
-    mean, prompts = d.encode(x).mean(0), []
+def aside(step: Tensor, way: Tensor, own: Tensor) -> Tensor:
+    """What of a step is not on the way to the counterfactual, as a share of the activation's own variance."""
+    return (step - (step @ way) / (way @ way) * way).square().sum() / own.square().sum()
+
+
+def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
+    """METHOD §5: per budget the edited activations, the weight that scores and the distance left, each by prompt."""
+    mean, a_mean, prompts = d.encode(a_s).mean(0), a_s.double().mean(0), []
     for s, t, f_s, f_t in zip(a_s.double(), a_t.double(), d.encode(a_s), d.encode(a_t), strict=True):
-        own = (f_s - mean)[:, None] * d.directions  # contributions less their train means
+        # contributions less their means over the base prompts
+        own, other = ((f - mean)[:, None] * d.directions for f in (f_s, f_t))
         a, limit, chosen, rounds = s, TIE * (t - s).square().sum(), [], []
         for _ in range(max(BUDGETS)):
             tried = a + (f_t - f_s)[:, None] * d.directions
@@ -152,28 +158,34 @@ def exchange(d: TopK, x: Tensor, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]
             distances[chosen] = torch.inf
             chosen.append(int((distances <= distances.min() + limit).nonzero()[0]))
             a = tried[chosen[-1]]
-            removed = [j for j in chosen if f_s[j] != 0 and f_s[j] != f_t[j]]
-            rounds.append((a, share(own[removed].sum(0), own.sum(0)), (a - t).norm()))
+            changed = [j for j in chosen if f_s[j] != f_t[j]]
+            sides = shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean)
+            weight = torch.stack([*sides, aside(a - s, t - s, s - a_mean)]).max()
+            rounds.append((a, weight, (a - t).norm()))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
 
 
-def skyline(x: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, Tensor]:
-    """Mean codes (METHOD §3): what the edit of an attribute adds, and its centred weight removed, by prompt."""
+def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, Tensor]:
+    """Mean codes (METHOD §3): what the edit of an attribute adds, and the weight that scores, by prompt."""
     rows: dict[tuple[str, str], list[int]] = {}
     for i, prompt in enumerate(train.prompts):
         for name in ATTRIBUTES:
             rows.setdefault((name, prompt.value((name,))), []).append(i)
     centred = x.double() - x.double().mean(0)
     codes = {key: centred[at].mean(0) for key, at in rows.items()}
-    steps, weights = [], []
-    for prompt, target in zip(test.prompts, test.counterfactual((attribute,)), strict=True):
+    values = [prompt.value((attribute,)) for prompt in test.prompts]
+    often = {value: values.count(value) / len(values) for value in {*values}}
+    steps, weights, (own, other) = [], [], (a.double() - a_s.double().mean(0) for a in (a_s, a_t))
+    for prompt, target, before, after in zip(test.prompts, test.counterfactual((attribute,)), own, other, strict=True):
         old, new = ((attribute, p.value((attribute,))) for p in (prompt, target))
         steps.append(codes[new] - codes[old])
-        # The codes of an attribute average to 0 over train, so the train mean of reconstructions is ā; that of the
-        # removed feature's own contribution is frequency · code.
-        whole = torch.stack([codes[name, prompt.value((name,))] for name in ATTRIBUTES]).sum(0)
-        weights.append(share((1 - len(rows[old]) / len(x)) * codes[old], whole))
+        # One code is taken out and another put in: the mean of each one's contribution is frequency · code.
+        sides = [
+            shares([(old_on - often[old[1]]) * codes[old], (1 - old_on - often.get(new[1], 0)) * codes[new]], whole)
+            for old_on, whole in ((1, before), (0, after))
+        ]
+        weights.append(torch.stack([*sides, aside(steps[-1], after - before, before)]).max())
     return torch.stack(steps), torch.stack(weights)
 
 
@@ -195,12 +207,12 @@ def judge(model: Model, attribute: str, suite: dict[str, TopK], x: dict[str, Ten
     def mean(columns: Sequence[Tensor]) -> float:  # over sites, then over prompts; NaN dropped
         return torch.stack([*columns]).nanmean(0).nanmean().item()
 
-    codes = {site: skyline(x[site], model.spec.split("train"), test, attribute) for site in suite}
+    codes = {site: skyline(x[site], a_s[site], a_t[site], model.spec.split("train"), test, attribute) for site in suite}
     no_edit, sky = accuracy({}), accuracy({site: a_s[site] + step for site, (step, _) in codes.items()})
     w_sky = mean([weight for _, weight in codes.values()])
 
     def figures(dictionaries: dict[str, TopK]) -> dict[str, Any]:
-        edits = [exchange(d, x[site], a_s[site], a_t[site]) for site, d in dictionaries.items()]
+        edits = [exchange(d, a_s[site], a_t[site]) for site, d in dictionaries.items()]
         by_budget = [list(zip(*of_sites, strict=True)) for of_sites in zip(*edits, strict=True)]
         right = [accuracy(dict(zip(dictionaries, edited, strict=True))) for edited, _, _ in by_budget]
         weight, distance = ([mean(columns[i]) for columns in by_budget] for i in (1, 2))

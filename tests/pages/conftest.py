@@ -10,30 +10,7 @@ import pytest
 from page_examples import HOSTILE, changed, submit
 
 from ioi_bench.evaluation.card import Card
-from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.pages.site import Site
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of real cards on the same prompts: ``topk``, ``gated``."""
-    folders = {}
-    for kind in ("topk", "gated"):
-        suite = sorted((ROOT / "reference_saes" / "ioi-mini").glob(f"{kind}*-s0"))[0]
-        folders[kind] = tmp_path_factory.mktemp(kind)
-        # `nm-qk` is not ranked on this track: a cell to grey.
-        evaluate(
-            str(suite),
-            prompts=120,
-            train_prompts=500,
-            budgets=(1, 2, 4, 8),
-            methods=("exchange", "aware", "universal"),
-            preflight=False,
-            out=folders[kind],
-        )
-    return folders
 
 
 @pytest.fixture(scope="session")

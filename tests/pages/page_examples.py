@@ -8,12 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import tomli_w
+from season_boards import hold_season
 
 from ioi_bench.evaluation.card import Card
 from ioi_bench.leaderboard.records import Check, Submission, Verdict
 from ioi_bench.leaderboard.results import CARD, PROMPTS, SUBMISSION, VERDICT, entry_folder
 
 SUITE = "hf://some-lab/saes@" + "0123456789abcdef" * 2 + "01234567/topk"
+SEASON_SHIFT = -0.1
 HOSTILE = "<script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">"
 
 
@@ -50,7 +52,9 @@ def submit(
         shutil.copy(prompts, folder / PROMPTS)
     (folder / SUBMISSION).write_bytes(tomli_w.dumps(submission.model_dump(exclude_none=True)).encode())
     if badge is not None:
-        verify(folder, badge)
+        verify(folder, "reproduced" if badge == "private-season" else badge)
+    if badge == "private-season":
+        hold_season(results.parent, {folder: changed(card, shift=SEASON_SHIFT)}, season="some-season")
     return folder
 
 

@@ -13,10 +13,10 @@ from playwright.sync_api import expect
 
 from ioi_bench.evaluation.card import Card
 from ioi_bench.pages import Site, write_report
-from ioi_bench.pages.draws import read_draws
 from ioi_bench.pages.rows import row_of
 from ioi_bench.pages.shown import of_card
-from ioi_bench.pages.ties import difference
+from ioi_bench.uncertainty.draws import read_draws
+from ioi_bench.uncertainty.ties import difference
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 PHONE = {"width": 360, "height": 740}
@@ -210,7 +210,10 @@ def test_two_picked_suites_are_compared_draw_by_draw(site, cards, opened):
     assert not page.get_by_label("Compare some-lab/topk-a").is_checked()
     page.get_by_role("link", name="Compare", exact=True).last.click()
     said = page.locator(".said").inner_text()
-    rows = {kind: row_of(shown := of_card(cards[kind], 1), read_draws(shown)) for kind in ("topk", "gated")}
+    rows = {
+        kind: row_of(shown := of_card(cards[kind], 1), read_draws(shown.card, shown.folder))
+        for kind in ("topk", "gated")
+    }
     a, b = rows["gated"], rows["topk"]
     expected = difference(a.score, b.score, a.draws, b.draws)
     found = [float(text.replace("−", "-")) for text in re.findall(r"[−\d][\d.]*\d", said)][-3:]

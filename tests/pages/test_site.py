@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 
 import pytest
-from page_examples import HOSTILE, Page, changed, submit, verify
+from page_examples import HOSTILE, SEASON_SHIFT, Page, changed, submit, verify
+from season_boards import hold_season
 
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
@@ -125,6 +127,17 @@ def test_a_suite_page_says_what_was_verified_and_how_to_repeat_it(site):
     assert "did not hold" in refuted.text
 
 
+def test_a_score_on_secret_prompts_stands_beside_the_public_one_with_the_gap(site, cards):
+    public = Card.read(cards["topk"]).headline["exchange"].score
+    # Two independent intervals, each moved to the other's value: half-widths add in quadrature.
+    down = math.hypot(public.value - public.low, public.high - public.value)
+    text = "".join(Page(next((site / "suites").glob("other-lab__topk-b-*.html"))).text.split())
+    gap = f"{-SEASON_SHIFT:.3f}[{-SEASON_SHIFT - down:.3f},{-SEASON_SHIFT + down:.3f}]"
+    assert f"some-season{public.value + SEASON_SHIFT:.3f}" in text
+    assert f"{gap}1202026-01-03sealedafterthecommitment" in text
+    assert "Private seasons" not in Page(next((site / "suites").glob("some-lab__topk-a-*.html"))).text
+
+
 def test_lines_hold_the_cards_figures(cards):
     card = Card.read(cards["topk"])
     lines = {line.key: line for line in lines_of(of_card(cards["topk"], 1))}
@@ -151,6 +164,11 @@ def test_only_what_changed_is_read_and_written_again(own):
     verify(folders[0], "reproduced")
     assert site.build().fresh == 1
     assert "reproduced" in next(site.out.glob("suites/lab__one-*.html")).read_text()
+    season = hold_season(site.results.parent, {folders[0]: card})
+    assert site.build().fresh == 1
+    assert "private-season" in next(site.out.glob("suites/lab__one-*.html")).read_text()
+    shutil.rmtree(season)
+    assert site.build().fresh == 1
     shutil.rmtree(folders[1].parent)
     submit(site.results, changed(card, name="three"), prompts, "lab/three")
     assert site.build().suites == 2
@@ -183,3 +201,32 @@ def test_no_results_and_no_folder(tmp_path, page_cache):
     (tmp_path / "results").mkdir()
     assert Site(tmp_path / "results", tmp_path / "out", cache_dir=page_cache).build().suites == 0
     assert "No submissions yet" in Page(tmp_path / "out" / "index.html").text
+
+
+def test_a_method_that_failed_the_audit_is_shown_and_nothing_is_sorted_by_it(
+    results, page_cache, tmp_path, monkeypatch
+):
+    from ioi_bench.pages import tables
+
+    def only(*figures):
+        monkeypatch.setattr(tables, "may_rank", lambda figure: figure in figures)
+        monkeypatch.setattr(tables, "why_not", lambda figure: f"{figure} failed")
+        Site(results, tmp_path / "site", cache_dir=page_cache).build()
+        return Page(tmp_path / "site" / "index.html")
+
+    def header(text):
+        found = re.search(rf"<th [^>]*>{text}", (tmp_path / "site" / "index.html").read_text())
+        return found.group(0)
+
+    page = only("score.exchange", "score.aware")
+    assert 'data-dt-order="disable"' in header("universal")
+    assert "score.universal failed" in header("universal")
+    assert "disable" not in header("aware") + header("IOI score")
+    assert "universal does not: score.universal failed." in re.sub(r"\s+", " ", page.text)
+    assert next(one for one in page.all("td") if one.get("class") == "c-rank num")["data-order"] == "1"
+    page = only("score.aware")
+    assert 'data-dt-order="disable"' in header("IOI score")
+    ranks = [one["data-order"] for one in page.all("td") if one.get("class") == "c-rank num"]
+    assert set(ranks) == {"999999"}
+    first = row_names(page)[:-1]  # the last suite is of another track
+    assert first == sorted(first, key=str.lower)  # in no order of merit

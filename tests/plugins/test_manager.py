@@ -222,6 +222,22 @@ def test_functions_of_plugins_that_fail_name_the_plugin(plugin_file):
         plugins.find(Baseline, "odd").fit(None, 0)
 
 
+@pytest.mark.parametrize("given", ["", ", fit=f, fit_all=f"])
+def test_a_baseline_is_fitted_in_one_way(plugin_file, given):
+    code = f"""
+        from ioi_bench.plugins import Baseline
+
+        def f(*args):
+            return None
+
+        def ioi_bench_baselines():
+            return [Baseline("both", "x"{given})]
+    """
+    plugins = Plugins.load([plugin_file(code)], packages=False)
+    with pytest.raises(PluginError, match=r"the baseline 'both' has (neither|both) of fit and fit_all"):
+        plugins.find(Baseline, "both")
+
+
 def test_the_built_ins_register_through_the_same_hooks():
     plugins = Plugins.load(packages=False)
     assert plugins.check() == ()

@@ -20,11 +20,13 @@ from ioi_bench.evaluation.card import Card
 from ioi_bench.evaluation.data import Capture, silent, split_of
 from ioi_bench.evaluation.evaluate import evaluate
 from ioi_bench.evaluation.inputs import gather
+from ioi_bench.evaluation.score import SCORED_METHODS
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
 from ioi_bench.studies.post.chosen import Chosen, chosen_suites
 from ioi_bench.studies.post.correlations import MEASURES, mean_correlations, served_rows, site_correlations
 from ioi_bench.studies.post.findings import find
+from ioi_bench.studies.post.half import BOUND, HalfStudy, moved
 from ioi_bench.studies.post.numbers import number
 from ioi_bench.studies.post.tables import nothing_kept
 from ioi_bench.studies.post.training_tables import choice_table, curve_table
@@ -37,6 +39,7 @@ from ioi_bench.studies.post.verdicts import (
     at_least_on_every_seed,
     at_most,
 )
+from ioi_bench.task import TaskSpec
 from ioi_bench.training import read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -81,28 +84,36 @@ def planted(seeds=SEEDS, **changes):
     return pd.DataFrame(found)
 
 
-def rho(l0=0.9, ld=-0.5, worst=None, unreliable=()):
+def rho(l0=0.9, ld=-0.5, worst=None, unreliable=(), seeds=SEEDS):
     found = []
-    for attribute, sites in (("io", ("a", "b")), ("pos", ("c", "d"))):
+    for seed, (attribute, sites) in product(seeds, (("io", ("a", "b")), ("pos", ("c", "d")))):
         for i, site in enumerate(sites):
             for measure, value in (("l0", l0), ("ld_recovered", ld)):
                 own = worst if worst is not None and measure == "l0" and i == 0 else value
-                about = {"group": "relu + gated", "site": site, "attribute": attribute, "measure": measure}
+                about = {
+                    "seed": seed,
+                    "group": "relu + gated",
+                    "site": site,
+                    "attribute": attribute,
+                    "measure": measure,
+                }
                 about["reliable"] = measure == "l0" or site not in unreliable
                 found.append({**about, "value": own, "low": own - 0.1, "high": own + 0.1, "n_points": 9})
     return pd.DataFrame(found)
 
 
-def cosines(value=0.9):
-    row = {"label": "gated", "cross_section": "nm-out", "attribute": "io", "served": True}
-    return pd.DataFrame(
-        [
+def cosines(*values):
+    """Of gated, one value a seed."""
+    rows = []
+    for seed, value in enumerate(values or (0.9, 0.8)):
+        row = {"seed": seed, "label": "gated", "cross_section": "nm-out", "attribute": "io", "served": True}
+        rows += [
             {**row, "direction": "codes → features", "value": value},
             {**row, "direction": "features → codes", "value": 0.1},
             {**row, "direction": "codes → features", "value": 0.1, "served": False, "attribute": "s"},
             {**row, "direction": "codes → features", "value": 0.1, "label": "relu"},
         ]
-    )
+    return pd.DataFrame(rows)
 
 
 def verdicts(differences=None, correlations=None, cosine=None):
@@ -216,7 +227,45 @@ def test_correlations_decide_by_their_means_and_their_worst_site():
     undefined = rho().assign(value=float("nan"))
     found = verdicts(correlations=undefined)
     assert {found[name] for name in ("l0-io", "l0-pos", "ld-io", "ld-pos")} == {UNKNOWN}
-    assert verdicts(cosine=cosines(0.6))["cosine"] == FAILS
+    assert verdicts(cosine=cosines(0.6, 0.5))["cosine"] == FAILS
+
+
+@pytest.mark.parametrize("planted_seed", SEEDS)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("l0-io", {"l0": 0.4}),
+        ("l0-pos", {"worst": -0.1}),
+        ("ld-io", {"ld": 0.2}),
+        ("ld-pos", {"unreliable": ("c", "d")}),
+    ],
+)
+def test_where_seeds_disagree_on_a_rank_correlation_nothing_is_decided(planted_seed, name, change):
+    others = tuple(seed for seed in SEEDS if seed != planted_seed)
+    table = pd.concat([rho(seeds=others), rho(seeds=(planted_seed,), **change)])
+    found = find(planted(), table, cosines())[ORDER.index(name)]
+    assert found.verdict == UNKNOWN
+    assert f"seed {planted_seed} " in found.reason
+    assert found.reason.startswith("seeds disagree: ")
+
+
+def test_where_seeds_disagree_on_cosines_nothing_is_decided():
+    found = find(planted(), rho(), cosines(0.9, 0.6, 0.9))[ORDER.index("cosine")]
+    assert found.verdict == UNKNOWN
+    assert "seed 1 does not hold, not at io@nm-out" in found.reason
+    assert [(one.row, one.value) for one in found.evidence] == [("seed 0", 0.9), ("seed 1", 0.6), ("seed 2", 0.9)]
+
+
+def test_a_rank_correlation_is_shown_by_seed_and_by_site_with_its_range():
+    table = pd.concat([rho(l0=0.9, seeds=(0,)), rho(l0=0.7, worst=0.5, seeds=(1,))])
+    found = find(planted(), table, cosines())[ORDER.index("l0-io")]
+    shown = {one.row: (one.value, one.low, one.high) for one in found.evidence}
+    assert found.verdict == HOLDS
+    assert shown["seed 0, mean over 2 sites"] == (0.9, 0.9, 0.9)
+    assert shown["seed 1, mean over 2 sites"] == (pytest.approx(0.6), 0.5, 0.7)
+    assert shown["a, mean over 2 seeds"] == (pytest.approx(0.7), 0.5, 0.9)
+    one_seed = find(planted(), rho(seeds=(0,)), cosines())[ORDER.index("l0-io")]
+    assert one_seed.reason == "mean ρ .90, at worst .90 (one seed)"
 
 
 def test_rank_correlations_are_of_one_site_and_its_own_attribute():
@@ -225,14 +274,24 @@ def test_rank_correlations_are_of_one_site_and_its_own_attribute():
         [
             {"variant": variant, "sparsity": lam, "seed": seed, "site": site, "epoch": epoch, "method": method}
             | {"ld_reliable": site == "a"}
-            | {"attribute": attribute, "l0": i, "l2": -i, "ld_recovered": 1 - i, "distance": sign * i}
+            | {
+                "attribute": attribute,
+                "l0": i,
+                "l2": -i,
+                "ld_recovered": 1 - i,
+                "distance": sign * i,
+            }
             for variant, site, seed, method in product(("relu", "gated"), ("a", "b"), (0, 1), ("exchange", "aware"))
             for i, (lam, epoch) in enumerate(points)
             for attribute, sign in (("io", 1 if method == "exchange" and seed == 0 else -1), ("pos", -1))
         ]
     )
-    own = served_rows(table, {"a": "io", "b": "io"}, seed=0)
-    found = site_correlations(own)
+    both = site_correlations(served_rows(table, {"a": "io", "b": "io"}))
+    assert (both[(both["seed"] == 1) & (both["measure"] == "l0")]["value"] == -1).all()
+    assert set(mean_correlations(both)[["seed", "measure"]].itertuples(index=False, name=None)) == set(
+        product((0, 1), MEASURES)
+    )
+    found = both[both["seed"] == 0]
     assert set(found["group"]) == {"relu", "gated", "relu + gated", "all"}
     values = found.pivot_table(index=["group", "site"], columns="measure", values="value")
     assert (values["l0"] == 1).all()
@@ -429,7 +488,8 @@ def test_differences_are_paired_over_prompts(made):
         if r["left"] == "gated · aware" and r["cell"] == "pos@nm-q" and r["budget"] == 2
     ]
     assert shown[0]["value"] == pytest.approx(draws[0].item())
-    assert shown[0]["low"] == pytest.approx(torch.quantile(draws[1:], 0.025).item())
+    bias = (draws[1:].mean() - draws[0]).clamp_min(0)
+    assert shown[0]["low"] == pytest.approx((torch.quantile(draws[1:], 0.025) - 2 * bias).item())
 
 
 def test_a_second_time_nothing_is_judged_again(made, monkeypatch):
@@ -448,10 +508,54 @@ def test_a_second_time_nothing_is_judged_again(made, monkeypatch):
     assert "7 have a card, 0 are to be judged" in result.stderr
 
 
+def files(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_an_estimate_takes_off_what_is_done(made):
+    folder, _ = made
+    before = files(folder / "run")
+    done = invoke("study", "post", folder / "run", "--estimate", *SMALL, "--json")
+    assert json.loads(done.stdout)["seconds"] == 0
+    assert "all are judged" in done.stderr
+    assert "7 suites: all have a card" in done.stderr
+    other = json.loads(
+        invoke("study", "post", folder / "run", "--estimate", *SMALL[2:], "--prompts", "21", "--json").stdout
+    )
+    assert (other["candidates"]["left"], other["left"]) == (0, 7)  # judged prompts are others, selection's are not
+    assert other["seconds"] == other["judging"] > 0
+    assert files(folder / "run") == before
+
+
+def test_a_run_that_is_only_planned_has_an_estimate_that_reads_nothing_of_test(made, tmp_path, monkeypatch):
+    folder, _ = made
+    split, asked = TaskSpec.split, set()
+
+    def watched(self, name):
+        asked.add(name)
+        return split(self, name)
+
+    monkeypatch.setattr(TaskSpec, "split", watched)
+    invoke("train", folder / "small.toml", "--out", tmp_path / "run", "--estimate")
+    result = invoke("study", "post", tmp_path / "run", "--estimate", *SMALL, "--json")
+    found = json.loads(result.stdout)
+    members = 2 * 3 * 14  # seeds × sparsities × sites
+    assert found["candidates"] | {"seconds": 0} == {"dictionaries": 3 * members, "left": 3 * members, "seconds": 0}
+    assert (found["suites"], found["left"]) == (7, 7)
+    assert found["seconds"] > found["judging"] > 0
+    assert asked == {"train", "validation"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "data.safetensors"}
+
+
 def test_other_prompts_have_cards_of_their_own(made, monkeypatch):
     folder, _ = made
     judged = []
-    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", lambda self, suite, methods: judged.append(suite))
+
+    def judge(self, suite, methods):
+        if self.split == "test":  # others are judged for the estimate of time
+            judged.append(suite)
+
+    monkeypatch.setattr("ioi_bench.studies.post.judging.Bench.judge", judge)
     args = ["study", "post", folder / "run", "--out", folder / "other", *SMALL[2:], "--prompts", "21"]
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert "there is no card" in result.stderr  # nothing was judged, so that there is nothing to show
@@ -491,6 +595,55 @@ def test_the_suites_are_those_that_select_writes(made, tmp_path):
     found = cards(folder)
     assert {name: found[name].made.suite_sha256 for name in selected} == selected
     assert all(found[name].made.methods == ("exchange", "aware", "universal") for name in selected)
+
+
+def test_half_precision_is_judged_beside_full_precision(made, tmp_path):
+    folder, _ = made
+    args = ["study", "half", folder / "run", *SMALL, "--seed", "1", "--json", "--out", tmp_path / "half.json"]
+    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert json.loads((tmp_path / "half.json").read_text()) == found
+    assert set(found["suites"]) == {"gated-s1", "topk-k3-s1"}
+    assert "2 have a card, 0 are to be judged" in result.stderr  # in half precision the study has judged them
+    assert result.exit_code == (0 if found["holds"] else 1)
+    invoke("select", folder / "run", "--out", tmp_path / "full", "--prompts", "12", "--train-prompts", "300")
+    settings = {"prompts": 20, "train_prompts": 300, "budgets": (1, 2, 4), "methods": SCORED_METHODS}
+    full = evaluate(tmp_path / "full" / "gated-s1", **settings)
+    half_card = next(
+        Card.read(path)
+        for path in (folder / "run" / "post").glob("gated-s1-*/card.json")
+        if Card.read(path).made.suite_sha256 == found["suites"]["gated-s1"]["sha256"]
+    )
+    assert full.made.suite_sha256 != half_card.made.suite_sha256
+    for method, difference in found["suites"]["gated-s1"]["scores"].items():
+        expected = full.headline[method].score.value - half_card.headline[method].score.value
+        assert difference == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_card_that_moves_is_seen(made):
+    folder, _ = made
+    card = Card.read(next((folder / "run" / "post").glob("gated-s0-*/card.json")))
+    same = moved("gated-s0", card, card)
+    assert (same.score, same.cell, same.accuracy) == (0, 0, 0)
+    assert HalfStudy("ioi-mini", "", 20, (same,)).holds
+    method, headline = next(iter(card.headline.items()))
+    score = headline.score.model_copy(update={"value": headline.score.value - BOUND})
+    other = card.model_copy(
+        update={"headline": {**card.headline, method: headline.model_copy(update={"score": score})}}
+    )
+    found = HalfStudy("ioi-mini", "", 20, (same, moved("gated-s1", card, other)))
+    assert found.suites[1].scores[method] == pytest.approx(BOUND)
+    assert not found.holds
+    gone = headline.model_copy(update={"score": score.model_copy(update={"value": None, "low": None, "high": None})})
+    lost = moved("gated-s1", card, card.model_copy(update={"headline": {**card.headline, method: gone}}))
+    assert not HalfStudy("ioi-mini", "", 20, (lost,)).holds
+    assert HalfStudy("ioi-mini", "", 20, (lost,)).to_json()["suites"]["gated-s1"]["largest_score"] is None
+
+
+def test_half_precision_of_a_seed_that_is_not_there(made):
+    result = CliRunner().invoke(app, ["study", "half", str(made[0] / "run"), "--seed", "7", *SMALL])
+    assert result.exit_code == 2
+    assert "no seed 7: it has [0, 1]" in result.stderr
 
 
 def test_the_recipe_for_gpt2_is_the_method():

@@ -5,6 +5,7 @@ import torch
 
 from ioi_bench.errors import InputError
 from ioi_bench.training.programs import Batch, program
+from ioi_bench.training.programs.largest import kth_largest
 
 M, B, D_IN, D_SAE = 3, 17, 5, 11
 LAM, K = [0.1, 0.7, 0.0], [3, 1, 4]
@@ -39,6 +40,17 @@ class StraightThrough(torch.autograd.Function):
         assert inside.any()
         by_z = (z > theta) * grad if ctx.power else torch.zeros_like(z)
         return by_z, (-(theta**ctx.power) / BANDWIDTH * inside * grad).sum(1, keepdim=True), None
+
+
+@pytest.mark.parametrize("k", [[3], [2, 2, 5], [7, 1, 7, 3, 1], [1, 9]])
+@pytest.mark.parametrize("rows", [(), (4,)])
+def test_the_kth_largest_is_that_of_a_sort(k, rows):
+    values = torch.randn(len(k), *rows, 9, generator=torch.Generator().manual_seed(len(k)))
+    before, spent = values.clone(), torch.empty_like(values)
+    found = kth_largest(values, torch.tensor(k), spent)
+    by_sort = [one.sort(dim=-1, descending=True).values[..., n - 1 : n] for one, n in zip(values, k, strict=True)]
+    assert torch.equal(found, torch.stack(by_sort))
+    assert torch.equal(values, before)
 
 
 def build(name, seed=0, members=range(M), half=False):

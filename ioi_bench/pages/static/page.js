@@ -257,7 +257,11 @@
   const difference = (a, b) => {
     if (a.paired && a.paired === b.paired) {
       const both = a.draws.slice(1).map((value, i) => (value - b.draws[i + 1]) / 10000).sort((x, y) => x - y);
-      return { value: (a.draws[0] - b.draws[0]) / 10000, low: quantile(both, 0.025), high: quantile(both, 0.975), paired: true };
+      const value = (a.draws[0] - b.draws[0]) / 10000;
+      // As in bootstrap.intervals: where the draws are biased, the side that they have left goes out by twice that.
+      const bias = both.reduce((sum, x) => sum + x, 0) / both.length - value;
+      const low = quantile(both, 0.025) - 2 * Math.max(bias, 0), high = quantile(both, 0.975) - 2 * Math.min(bias, 0);
+      return { value, low, high, paired: true };
     }
     const [va, la, ha] = a.score.map((x) => x ?? a.score[0]), [vb, lb, hb] = b.score.map((x) => x ?? b.score[0]);
     return { value: va - vb, low: va - vb - Math.hypot(va - la, hb - vb), high: va - vb + Math.hypot(ha - va, vb - lb), paired: false };

@@ -21,34 +21,36 @@ __all__ = ["MEASURES", "mean_correlations", "served_rows", "site_correlations"]
 MEASURES = {"l0": "L0", "ld_recovered": "LD recovered", "ld_recovered_off": "|1 − LD recovered|", "l2_loss": "L2 loss"}
 """The measures, and what they are called."""
 
+_MEAN = ["seed", "group", "attribute", "measure"]
 _GROUPS = {"relu": ("relu",), "gated": ("gated",), "relu + gated": ("relu", "gated"), "topk": ("topk",), "all": None}
 """Dictionaries whose points are taken together; with ``relu + gated`` the post's figures are compared."""
 
 
-def served_rows(table: pd.DataFrame, served: Mapping[Site, str], *, seed: int) -> pd.DataFrame:
-    """The candidates of one seed under ``exchange``, each with the attribute that its site serves."""
+def served_rows(table: pd.DataFrame, served: Mapping[Site, str]) -> pd.DataFrame:
+    """The candidates under ``exchange``, each with the attribute that its site serves."""
     attribute = table["site"].map({str(site): name for site, name in served.items()})
-    own = table[(table["attribute"] == attribute) & (table["method"] == AGNOSTIC) & (table["seed"] == seed)]
+    own = table[(table["attribute"] == attribute) & (table["method"] == AGNOSTIC)]
     return own.reset_index(drop=True)
 
 
 def site_correlations(rows: pd.DataFrame) -> pd.DataFrame:
-    """ρ of every measure with edit distance, by group of variants and site.
+    """ρ of every measure with edit distance, by seed, group of variants and site.
 
     Args:
         rows: of `served_rows`.
 
     Returns:
-        Columns group, site, attribute, measure, value, low, high (over dictionaries), n_points, and ``reliable``: False
-        of LD recovered where ablating the site hardly moves the logit difference.
+        Columns seed, group, site, attribute, measure, value, low, high (over dictionaries), n_points, and
+        ``reliable``: False of LD recovered where ablating the site hardly moves the logit difference.
     """
     import pandas as pd
 
-    columns = ["group", "site", "attribute", "measure", "value", "low", "high", "n_points", "reliable"]
-    return pd.DataFrame(list(_correlations(rows)), columns=columns)
+    columns = ["seed", "group", "site", "attribute", "measure", "value", "low", "high", "n_points", "reliable"]
+    found = [row for seed, own in rows.groupby("seed") for row in _correlations(seed, own)]
+    return pd.DataFrame(found, columns=columns)
 
 
-def _correlations(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _correlations(seed: Any, rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     import torch
 
     for group, variants in _GROUPS.items():
@@ -60,6 +62,7 @@ def _correlations(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
             points = SweepPoints(*(torch.tensor(column.to_numpy(dtype=float)) for column in columns))
             for measure, found in rank_correlations(points).items():
                 yield {
+                    "seed": seed,
                     "group": group,
                     "site": site,
                     "attribute": attribute,
@@ -73,17 +76,19 @@ def _correlations(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def mean_correlations(correlations: pd.DataFrame) -> pd.DataFrame:
-    """Means over the sites at which ρ is defined and reliable: group, attribute, measure, value, n_sites, n_undefined.
+    """Means over the sites at which ρ is defined and reliable.
+
+    Columns seed, group, attribute, measure, value, n_sites, n_undefined.
 
     NaN where there is no such site.
     """
     import pandas as pd
 
     rows = []
-    for key, own in correlations.groupby(["group", "attribute", "measure"], sort=False):
+    for key, own in correlations.groupby(_MEAN, sort=False):
         figures = own[own["reliable"]][["value", "low", "high", "n_points"]].to_dict("records")
         sites = [RankCorrelation(r["value"], r["low"], r["high"], r["n_points"], 0, 0) for r in figures]
         found = mean_correlation(sites)
-        about = dict(zip(("group", "attribute", "measure"), key, strict=True))
+        about = dict(zip(_MEAN, key, strict=True))
         rows.append({**about, "value": found.value, "n_sites": found.n_sites, "n_undefined": found.n_undefined})
     return pd.DataFrame(rows)

@@ -32,8 +32,8 @@ _DRAWN_GROUPS = ("relu + gated", "topk", "all")
 _CURVES = {"error": "error, ‖x − x̂‖²", "l0": "L0", "dead": "dead share"}
 
 
-def correlation_chart(correlations: pd.DataFrame) -> alt.Chart:
-    """ρ with edit distance at every site, a panel a group of variants."""
+def correlation_chart(correlations: pd.DataFrame, seed: int) -> alt.Chart:
+    """ρ with edit distance at every site, a panel a group of variants, a point a seed; intervals of one seed."""
     import altair as alt
 
     shown = correlations["group"].isin(_DRAWN_GROUPS) & correlations["reliable"]
@@ -49,15 +49,18 @@ def correlation_chart(correlations: pd.DataFrame) -> alt.Chart:
     )
     panel = alt.layer(
         alt.Chart().mark_rule(color="#8a8a8a", strokeDash=[2, 3]).encode(x=alt.datum(0)),
-        base.mark_rule(opacity=0.6, clip=True).encode(
+        base.transform_filter(alt.datum.seed == seed)
+        .mark_rule(opacity=0.6, clip=True)
+        .encode(
             x=alt.X("low:Q", scale=alt.Scale(domain=[-1, 1]), title="Spearman's ρ with edit distance"), x2="high:Q"
         ),
-        base.mark_point(filled=True, size=30, opacity=1).encode(x="value:Q"),
+        base.mark_point(filled=True, size=22, opacity=0.8).encode(x="value:Q"),
     ).properties(width=210, height=alt.Step(7))
     facet = alt.Facet("group:N", sort=list(frame["group"].drop_duplicates()))
     heading = title(
         "Do cheap measures rank SAEs as edits do?",
-        "checkpoints × sparsities of each site; edit distance of exchange at k = 2 on validation; bars: 95 % over SAEs",
+        "checkpoints × sparsities of each site; edit distance of exchange at k = 2 on validation; points: seeds; "
+        f"bars: 95 % over the SAEs of seed {seed}",
         "no LD recovered where ablating the site hardly moves the logit difference",
     )
     return styled(panel.facet(facet, data=frame, columns=_COLUMNS, title=heading))
@@ -95,10 +98,11 @@ def scatter_chart(rows: pd.DataFrame, site: str) -> alt.Chart:
 
 
 def cosine_chart(cosines: pd.DataFrame) -> alt.Chart:
-    """Mean maximal cosines with the skyline's codes, both directions, as heat maps."""
+    """Mean maximal cosines with the skyline's codes, both directions, means over seeds, as heat maps."""
     import altair as alt
 
-    frame = cosines.dropna(subset=["value"])
+    keys = ["label", "direction", "attribute", "cross_section"]
+    frame = cosines.dropna(subset=["value"]).groupby(keys, sort=False)["value"].mean().reset_index()
     frame = frame.assign(place=frame["attribute"] + "@" + frame["cross_section"], text=frame["value"].map(_short))
     base = alt.Chart().encode(
         x=alt.X("place:N", sort=list(frame["place"].drop_duplicates()), title=None, axis=alt.Axis(labelAngle=-50)),
@@ -112,7 +116,8 @@ def cosine_chart(cosines: pd.DataFrame) -> alt.Chart:
     ).properties(width=alt.Step(26), height=alt.Step(17))
     heading = title(
         "Cosine similarity with the skyline's codes",
-        "codes → features: for each code the nearest living feature; features → codes: the reverse; means over sites",
+        "codes → features: for each code the nearest living feature; features → codes: the reverse",
+        "means over sites and seeds",
     )
     return styled(panel.facet(alt.Facet("direction:N"), data=frame, columns=1, title=heading))
 

@@ -21,9 +21,9 @@ from ioi_bench.studies.post.verdicts import (
     UNKNOWN,
     Evidence,
     Finding,
-    at_least,
     at_least_on_every_seed,
     at_most,
+    on_every_seed,
 )
 
 if TYPE_CHECKING:
@@ -150,79 +150,99 @@ def _weight(differences: pd.DataFrame) -> Finding:
     )
 
 
-def _sites(correlations: pd.DataFrame, attribute: str, measure: str, what: str) -> list[Evidence]:
-    """ρ at every site where it is defined and the measure can be relied on, a row a site."""
+_BySeed = dict[str, list[Evidence]]
+
+
+def _sites(correlations: pd.DataFrame, attribute: str, measure: str, what: str) -> _BySeed:
+    """By seed: ρ at every site where it is defined and the measure can be relied on, a row a site."""
     own = correlations[(correlations["group"] == _POOLED) & (correlations["attribute"] == attribute)]
-    own = own[(own["measure"] == measure) & own["reliable"] & own["value"].notna()]
-    return [_evidence(what, row["site"], row) for row in own.to_dict("records")]
+    own = own[own["measure"] == measure]
+    usable = own[own["reliable"] & own["value"].notna()]
+    return {
+        f"seed {seed}": [_evidence(what, row["site"], row) for row in usable[usable["seed"] == seed].to_dict("records")]
+        for seed in own["seed"].drop_duplicates()
+    }
 
 
-def _mean(sites: Sequence[Evidence]) -> Evidence:
+def _mean(sites: Sequence[Evidence], row: str) -> Evidence:
     values = [one.value for one in sites]
-    mean = sum(values) / len(values)
-    return Evidence(sites[0].what, mean, min(values), max(values), f"mean over {len(values)} sites", "range")
+    return Evidence(sites[0].what, sum(values) / len(values), min(values), max(values), row, "range")
+
+
+def _means_of(by_seed: _BySeed) -> dict[str, Evidence]:
+    """The mean over sites of each seed that has any, with the range of these sites."""
+    return {seed: _mean(sites, f"{seed}, mean over {len(sites)} sites") for seed, sites in by_seed.items() if sites}
+
+
+def _over_seeds(by_seed: _BySeed) -> list[Evidence]:
+    """Each site's mean over seeds, with the range of these."""
+    every = [one for sites in by_seed.values() for one in sites]
+    by_site = {row: [one for one in every if one.row == row] for row in dict.fromkeys(one.row for one in every)}
+    return [_mean(own, f"{row}, mean over {len(own)} seeds") for row, own in by_site.items()]
 
 
 def _l0(correlations: pd.DataFrame, attribute: str, post: str) -> Finding:
     sites = _sites(correlations, attribute, "l0", "ρ of L0")
-    verdict, reason = UNKNOWN, "no site has enough dictionaries"
-    evidence: tuple[Evidence, ...] = ()
-    if sites:
-        mean = _mean(sites)
-        evidence = (mean, *sites)
-        verdict = HOLDS if mean.value >= _STRONG and mean.low > 0 else FAILS
-        reason = f"mean ρ {number(mean.value)}, at worst {number(mean.low)}"
+    means = _means_of(sites)
+    found = {}
+    for seed in sites:
+        found[seed] = UNKNOWN, "no site has enough dictionaries"
+        if mean := means.get(seed):
+            verdict = HOLDS if mean.value >= _STRONG and mean.low > 0 else FAILS
+            found[seed] = verdict, f"mean ρ {number(mean.value)}, at worst {number(mean.low)}"
     return Finding(
         f"L0 correlates strongly with edit distance ({attribute})",
         f"the post: mean ρ {post} (METHOD §9)",
-        "Spearman's ρ over checkpoints × λ of relu and gated: mean over sites ≥ .50, and above 0 at every site",
-        verdict,
-        reason,
-        evidence,
+        "Spearman's ρ over checkpoints × λ of relu and gated: mean over sites ≥ .50, and above 0 at every site, on "
+        "every seed",
+        *on_every_seed(found),
+        (*means.values(), *_over_seeds(sites)),
     )
 
 
 def _ld_weaker(correlations: pd.DataFrame, attribute: str, post: str) -> Finding:
     ld = _sites(correlations, attribute, "ld_recovered", "ρ of LD recovered")
-    at = {one.row for one in ld}
-    l0 = [one for one in _sites(correlations, attribute, "l0", "ρ of L0") if one.row in at]
-    verdict, reason = UNKNOWN, "LD recovered means something at no site"
-    evidence: tuple[Evidence, ...] = ()
-    if l0 and ld:
-        strong, weak = _mean(l0), _mean(ld)
-        evidence = (strong, weak, *l0, *ld)
-        verdict = HOLDS if weak.value < 0 and -weak.value < strong.value else FAILS
-        reason = f"mean ρ {number(weak.value)} beside {number(strong.value)}, over {len(ld)} sites"
+    at = {seed: {one.row for one in sites} for seed, sites in ld.items()}
+    every = _sites(correlations, attribute, "l0", "ρ of L0")
+    l0 = {seed: [one for one in sites if one.row in at.get(seed, ())] for seed, sites in every.items()}
+    strong, weak = _means_of(l0), _means_of(ld)
+    found = {}
+    for seed in ld:
+        found[seed] = UNKNOWN, "LD recovered means something at no site"
+        if seed in strong and seed in weak:
+            rho, beside = weak[seed].value, strong[seed].value
+            verdict = HOLDS if rho < 0 and -rho < beside else FAILS
+            found[seed] = verdict, f"mean ρ {number(rho)} beside {number(beside)}, over {len(ld[seed])} sites"
     return Finding(
         f"LD recovered correlates less, and negatively ({attribute})",
         f"the post: mean ρ {post} (METHOD §9)",
         "mean ρ below 0, that of L0 above 0 and larger in size, over the sites whose ablation moves the logit "
-        "difference enough for LD recovered to mean something",
-        verdict,
-        reason,
-        evidence,
+        "difference enough for LD recovered to mean something, on every seed",
+        *on_every_seed(found),
+        (*strong.values(), *weak.values(), *_over_seeds(l0), *_over_seeds(ld)),
     )
 
 
 def _cosine(cosines: pd.DataFrame) -> Finding:
     own = cosines[cosines["served"] & (cosines["direction"] == _TOWARDS)]
-    found = {name: _cosines_of(own[own["label"] == name], name) for name in ("gated", _FROZEN)}
+    found = {name: _cosines_of(own[own["label"] == name]) for name in ("gated", _FROZEN)}
     return Finding(
         "The skyline's codes have features that point their way",
         "METHOD §6; no figure of the post is at hand",
         "mean maximal cosine of the codes of the attribute that is edited with tuned gated's features ≥ .70 at every "
-        f"cross-section (from train: no interval over prompts). The null beside it: {_FROZEN}, whose directions are "
-        "random and were never trained",
-        *at_least(found["gated"], _ALIGNED),
-        (*found["gated"], *(replace(one, row=f"null: {_FROZEN}") for one in found[_FROZEN])),
+        f"cross-section, on every seed (from train: no interval over prompts). The null beside it: {_FROZEN}, whose "
+        "directions are random and were never trained",
+        *at_least_on_every_seed(found["gated"], _ALIGNED),
+        (*found["gated"], *(replace(one, row=f"null: {_FROZEN}, {one.row}") for one in found[_FROZEN])),
         of_the_post=False,
     )
 
 
-def _cosines_of(own: pd.DataFrame, name: str) -> list[Evidence]:
-    places = (own["attribute"] + "@" + own["cross_section"]).tolist()
-    values = own["value"].tolist()
-    return [Evidence(one, x, x, x, name, "none") for one, x in zip(places, values, strict=True)]
+def _cosines_of(own: pd.DataFrame) -> list[Evidence]:
+    """A row a seed."""
+    places = own["attribute"] + "@" + own["cross_section"]
+    figures = zip(places, own["value"], own["seed"], strict=True)
+    return [Evidence(place, x, x, x, f"seed {seed}", "none") for place, x, seed in figures]
 
 
 def _frozen(differences: pd.DataFrame) -> Finding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from ioi_bench.evaluation.finished_run import FinishedRun, MemberT
 from ioi_bench.evaluation.inputs import Inputs, gather
 from ioi_bench.evaluation.prompts_file import FORMAT, SUITE
 from ioi_bench.evaluation.provenance import versions
+from ioi_bench.evaluation.score import SCORING
 from ioi_bench.evaluation.selection import select, selected_suite
 from ioi_bench.studies.post.chosen import Chosen
 
@@ -56,11 +56,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Bench:
-    """What suites are judged on: the headline cells of a circuit, on the first test prompts.
+    """What suites are judged on: the headline cells of a circuit, on the first prompts of test.
 
     Attributes:
         keep: where cards are kept.
         prompts, train_prompts: only the first so many.
+        split: whose prompts are edited: test, but for an estimate of time.
     """
 
     model: LanguageModel
@@ -70,12 +71,13 @@ class Bench:
     train_prompts: int | None = None
     cache_dir: Path | None = None
     progress: Progress = silent
+    split: str = "test"
 
     @cached_property
     def inputs(self) -> Inputs:
         """Activations and skyline, read once for all suites; no prompt of test is read before this."""
         judged, train = (
-            split_of(self.circuit, "test", self.prompts),
+            split_of(self.circuit, self.split, self.prompts),
             split_of(self.circuit, "train", self.train_prompts),
         )
         capture = Capture(self.model, 512, self.cache_dir, self.progress)
@@ -91,11 +93,16 @@ class Bench:
             "budgets": BUDGETS,
             "methods": list(methods),
             "schema": SCHEMA_VERSION,
+            "scoring": SCORING,
             "prompts.parquet": FORMAT,
             "version": versions()["ioi-bench"],
         }
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return self.keep / f"{suite.name}-{key[:12]}"
+
+    def is_judged(self, suite: Suite, methods: Sequence[str]) -> bool:
+        """Whether its card is there."""
+        return (self.folder(suite, methods) / "card.json").is_file()
 
     def judge(self, suite: Suite, methods: Sequence[str]) -> None:
         """Write a suite's card and table of prompts into its folder."""
@@ -103,6 +110,7 @@ class Bench:
             suite,
             model=self.model,
             circuit=self.circuit,
+            split=self.split,
             prompts=self.prompts,
             train_prompts=self.train_prompts,
             budgets=BUDGETS,
@@ -114,9 +122,9 @@ class Bench:
 
 
 def chosen_to_suites(
-    run: FinishedRun[MemberT], table: pd.DataFrame, chosen: Sequence[Chosen], bench: Bench
+    run: FinishedRun[MemberT], table: pd.DataFrame, chosen: Sequence[Chosen], bench: Bench, *, half: bool = True
 ) -> tuple[dict[Chosen, Suite], dict[str, str]]:
-    """The suites, as `ioi-bench select --half` writes them; and of those that cannot be made, by name, why."""
+    """The suites, as `ioi-bench select` writes them (``half``: with --half); and of those that cannot be made, why."""
     choices = {last: select(table, last_epoch=last) for last in {one.last_epoch for one in chosen}}
     suites: dict[Chosen, Suite] = {}
     failed: dict[str, str] = {}
@@ -131,7 +139,7 @@ def chosen_to_suites(
                 model=bench.model,
                 circuit=bench.circuit,
                 sparsity=one.sparsity,
-                half=True,
+                half=half,
                 name=one.name,
             )
         except (InputError, DictionaryError) as error:
@@ -145,21 +153,17 @@ def judge_suites(suites: Mapping[Chosen, Suite], bench: Bench, announce: Callabl
     Args:
         suites: of `chosen_to_suites`.
         bench: what they are judged on.
-        announce: told how much there is to do, and how long it will take as soon as one suite was timed.
+        announce: told how much there is to do.
 
     Raises:
         InputError: a card is damaged; `StorageError`: one cannot be written.
     """
     folders = {one: bench.folder(suite, one.judged_by) for one, suite in suites.items()}
-    left = [one for one, folder in folders.items() if not (folder / "card.json").is_file()]
+    left = [one for one, suite in suites.items() if not bench.is_judged(suite, one.judged_by)]
     announce(f"{len(suites)} suites: {len(suites) - len(left)} have a card, {len(left)} are to be judged")
     if left:
         _ = bench.inputs
-    for i, one in enumerate(left):
-        started = time.perf_counter()
+    for i, one in enumerate(left, 1):
         bench.judge(suites[one], one.judged_by)
-        took = time.perf_counter() - started
-        if i == 0 and len(left) > 1:
-            announce(f"{took:.1f} s a suite: about {took * (len(left) - 1) / 60:.1f} min for the rest")
-        bench.progress("suites", i + 1, len(left))
+        bench.progress("suites", i, len(left))
     return tuple(Judged(one, Card.read(folder), folder) for one, folder in folders.items())

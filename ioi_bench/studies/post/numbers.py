@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["number", "with_interval"]
+__all__ = ["number", "with_interval", "with_spread"]
 
 
 def number(value: float | None) -> str:
@@ -31,3 +32,16 @@ def with_interval(row: Any, name: str = "value") -> str:
     if math.isnan(row[name]):
         return "–"
     return f"{number(row[name])} [{number(row[low])} {number(row[high])}]"
+
+
+def with_spread(values: Iterable[float]) -> str:
+    """The mean, and the least and the largest where there are several; what has no value is left out.
+
+    >>> with_spread([0.8, 0.9]), with_spread([0.8]), with_spread([])
+    ('.85 (.80 to .90)', '.80', '–')
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "–"
+    mean = number(sum(known) / len(known))
+    return f"{mean} ({number(min(known))} to {number(max(known))})" if len(known) > 1 else mean

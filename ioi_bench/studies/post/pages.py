@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ioi_bench.studies.post.chosen import AGNOSTIC, AWARE
 from ioi_bench.studies.post.correlations import MEASURES
 from ioi_bench.studies.post.finding_pages import counted_verdicts, finding_lines, gpt2_lines
 from ioi_bench.studies.post.markdown import markdown_table
-from ioi_bench.studies.post.numbers import number, with_interval
+from ioi_bench.studies.post.numbers import number, with_interval, with_spread
 from ioi_bench.studies.post.tables import BUDGET, DIRECTIONS, EQUAL_SIZE, nothing_kept
 from ioi_bench.studies.post.training_pages import training_lines, what_they_are
 
@@ -83,7 +83,8 @@ def _head(study: PostStudy, commands: Sequence[str]) -> Iterator[str]:
     yield f"Brackets hold 95 % intervals: {made['draws']:,} draws of prompts, clustered by pair of names; differences"
     yield "are paired. Variants with a k stand there once for each k; of the others λ was selected, and of all"
     yield "the checkpoint: site by site, on validation, for the row's edit method (`docs/selection.md`). Tables show"
-    yield f"seed {study.seed}, those of scores and findings all seeds."
+    yield f"seed {study.seed}, those of scores, rank correlations, cosines and findings all seeds: a mean over seeds"
+    yield "(least to largest)."
     yield f"*Agnostic* edits are `{AGNOSTIC}`, *aware* ones `{AWARE}` (METHOD §5)."
     yield from (f"\nLeft out: {name}: {reason}" for name, reason in study.failed.items())
 
@@ -143,7 +144,7 @@ def _weights(edits: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "![Accuracy against weight removed](figures/weight.png)"
     yield ""
-    yield "Weight removed, centred (METHOD §6):"
+    yield "Weight of the edit (docs/method-changes.md):"
     yield ""
     rows = [["skyline", "", *_by_cell(edits[edits["label"] == "skyline"], cells, "weight")]]
     yield from markdown_table(["", "edit", *headings], [*rows, *_edit_rows(edits, "weight")])
@@ -199,35 +200,33 @@ def _correlations(means: pd.DataFrame, sites: pd.DataFrame, candidates: pd.DataF
     yield "![Rank correlations](figures/correlations.png)"
     yield "![One name mover](figures/scatter.png)"
     yield ""
-    yield "Means over sites; METHOD §9 has, of the post, L0 .91 (`io`) and .73 (`pos`), LD recovered −.64 and −.17:"
+    yield "Means over sites, over seeds (least to largest); METHOD §9 has, of the post, L0 .91 (`io`) and .73 (`pos`),"
+    yield "LD recovered −.64 and −.17:"
     yield ""
     rows = []
     for (group, attribute), own in means.groupby(["group", "attribute"], sort=False):
-        of = own.set_index("measure")["value"]
-        sites_of = own.set_index("measure")["n_sites"]
-        counts = [f"{sites_of['l0']}", f"{sites_of['ld_recovered']}"]
-        rows.append([str(group), str(attribute), *counts, *(number(of[one]) for one in MEASURES)])
+        of = dict(iter(own.groupby("measure")))
+        counts = [f"{of[one]['n_sites'].max()}" for one in ("l0", "ld_recovered")]
+        rows.append([str(group), str(attribute), *counts, *(with_spread(of[one]["value"]) for one in MEASURES)])
     yield from markdown_table(["SAEs", "attribute", "sites", "of LD", *_MEASURE_HEADINGS], rows)
     yield ""
     group = "relu + gated" if "relu + gated" in set(sites["group"]) else "all"
-    yield f"Site by site, {group}; brackets: 95 % over SAEs, taken for exchangeable (the true intervals are wider):"
+    yield f"Site by site, {group}, over seeds (least to largest). `results.json` has 95 % intervals over SAEs, taken"
+    yield "for exchangeable; checkpoints of one training run resemble each other, and the true intervals are wider:"
     yield ""
     rows = []
     for (site, attribute), own in sites[sites["group"] == group].groupby(["site", "attribute"], sort=False):
-        of_measure = own.set_index("measure")
-        rows.append([str(site), str(attribute), *(_rho(of_measure.loc[one]) for one in MEASURES)])
+        own = own[own["reliable"]]
+        shown = (with_spread(own[own["measure"] == one]["value"]) for one in MEASURES)
+        rows.append([str(site), str(attribute), *shown])
     yield from markdown_table(["site", "attribute", *_MEASURE_HEADINGS], rows)
-
-
-def _rho(row: Any) -> str:
-    return with_interval(row) if row["reliable"] else "–"
 
 
 def _cosines(cosines: pd.DataFrame) -> Iterator[str]:
     yield "## 5. Cosine similarity with the skyline's codes"
     yield ""
-    yield "Mean maximal cosines, means over the sites of a cross-section; agnostic selection. Only the attribute that"
-    yield "is edited there; the figure and `results.json` have all."
+    yield "Mean maximal cosines, means over the sites of a cross-section, over seeds (least to largest); agnostic"
+    yield "selection. Only the attribute that is edited there; the figure and `results.json` have all."
     yield ""
     yield "![Cosine similarity](figures/cosine.png)"
     for direction in DIRECTIONS:
@@ -235,8 +234,8 @@ def _cosines(cosines: pd.DataFrame) -> Iterator[str]:
         places = list((own["attribute"] + "@" + own["cross_section"]).drop_duplicates())
         rows = []
         for label, some in own.groupby("label", sort=False):
-            found = dict(zip(some["attribute"] + "@" + some["cross_section"], some["value"], strict=True))
-            rows.append([str(label), *(number(found.get(place)) for place in places)])
+            at = some["attribute"] + "@" + some["cross_section"]
+            rows.append([str(label), *(with_spread(some[at == place]["value"]) for place in places)])
         yield ""
         yield from markdown_table([direction, *places], rows)
 

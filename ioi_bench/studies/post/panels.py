@@ -120,7 +120,7 @@ def weight_chart(edits: pd.DataFrame) -> alt.Chart:
     x_scale = alt.Scale(
         domain=[min(_LEFT, float(frame["weight"].min()) - 0.02), min(right, 1.5)], nice=False, clamp=True
     )
-    x = alt.X("weight:Q", scale=x_scale, title="weight removed (centred)")
+    x = alt.X("weight:Q", scale=x_scale, title="weight of the edit")
     y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, _TOP], nice=False), title="edit accuracy")
     base = alt.Chart().encode(x=x, y=y, color=alt.Color("variant:N", scale=colours(variants)))
     shape = alt.Shape(

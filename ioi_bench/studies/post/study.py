@@ -41,7 +41,7 @@ class PostStudy:
         made: what made it: hashes, versions, numbers of prompts.
         judged: the suites with their cards.
         seed: whose suites are compared; the others are for the spread of the score.
-        candidates: of selection, under ``exchange``, of that seed and the attribute that each site serves.
+        candidates: of selection, under ``exchange``, of the attribute that each site serves.
         choices: where selection landed, by variant, over sites and seeds.
         curves: of training.
         steady: two epochs at the learning rate's height: a quarter of all, before it falls.
@@ -77,7 +77,7 @@ class PostStudy:
             "differences": tables.difference_table(self.judged),
             "correlations": correlations,
             "mean_correlations": mean_correlations(correlations),
-            "cosines": tables.cosine_table(agnostic),
+            "cosines": tables.cosine_table(one for one in self.judged if one.chosen.method == AGNOSTIC),
             "meaning": tables.meaning_table(agnostic),
             "faithful": tables.faithful_table(agnostic),
             "choices": self.choices,
@@ -136,8 +136,6 @@ def study_post(
     Raises:
         InputError: nothing of the run can be judged; and as `candidates_table`.
     """
-    import pandas as pd
-
     keep = run.folder if keep is None else keep
     table = candidates_table(
         run,
@@ -174,12 +172,12 @@ def study_post(
         "versions": made.versions,
     }
     served = headline_attributes(circuit)
-    choices = pd.concat([served_rows(select(table), served, seed=one) for one in run.recipe.seeds])
+    choices = served_rows(select(table), served)
     return PostStudy(
         about,
         judged,
         seed,
-        served_rows(table, served, seed=seed),
+        served_rows(table, served),
         choice_table(choices, table),
         run.curves,
         steady_span(run.recipe.epochs, decay=run.recipe.tactics.decay),
@@ -209,8 +207,10 @@ def write_study(study: PostStudy, folder: Path, commands: Sequence[str]) -> None
         "accuracy": panels.accuracy_chart(found["edits"]),
         "weight": panels.weight_chart(found["edits"]),
         "price": panels.price_chart(differences),
-        "correlations": figures.correlation_chart(found["correlations"]),
-        "scatter": figures.scatter_chart(study.candidates, study.name_mover_site),
+        "correlations": figures.correlation_chart(found["correlations"], study.seed),
+        "scatter": figures.scatter_chart(
+            study.candidates[study.candidates["seed"] == study.seed], study.name_mover_site
+        ),
         "cosine": figures.cosine_chart(found["cosines"]),
         "explained": figures.meaning_chart(found["meaning"]),
         "curves": figures.curve_chart(found["curves"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ioi_bench.studies.post.markdown import markdown_table
 from ioi_bench.studies.post.numbers import number
-from ioi_bench.studies.post.training_tables import EARLY
+from ioi_bench.studies.post.training_tables import CONVERGED, EARLY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,15 +48,18 @@ def training_lines(curves: pd.DataFrame, steady: tuple[int, int]) -> Iterator[st
     yield ""
     yield "![Training curves](figures/curves.png)"
     yield ""
-    yield "Where training ended: means over sites and seeds. *Change*: of the error, over the last quarter of the"
-    yield f"epochs before the learning rate starts to fall ({steady[0]} to {steady[1]}); once it falls, the error"
-    yield "settles however far training has come."
+    yield "Where training ended: means over sites and seeds. *Changes* are over the last quarter of the epochs before"
+    yield f"the learning rate starts to fall ({steady[0]} to {steady[1]}); once it falls, the error settles however far"
+    yield f"training has come. *Converged*: loss and error both moved by less than {CONVERGED:.0%}. More, with the last"
+    yield "doubling of the epochs: `ioi-bench study convergence`."
     yield ""
     last = curves[curves["epoch"] == curves["epoch"].max()]
     rows = (
-        (r.variant, f"{r.sparsity:g}", number(r.error), f"{r.l0:.1f}", number(r.dead), f"{100 * r.change:+.1f} %")
+        (
+            *(r.variant, f"{r.sparsity:g}", number(r.error), f"{r.l0:.1f}", number(r.dead)),
+            *(f"{100 * r.loss_change:+.1f} %", f"{100 * r.change:+.1f} %", "yes" if r.converged else "no"),
+        )
         for r in last.itertuples()
     )
-    yield from markdown_table(
-        ["variant", "λ or k", "error", "L0", "dead share", f"change, epochs {steady[0]} to {steady[1]}"], rows
-    )
+    headings = ["variant", "λ or k", "error", "L0", "dead share", "change of the loss", "of the error", "converged"]
+    yield from markdown_table(headings, rows)

@@ -10,7 +10,10 @@ from ioi_bench.training.schedule import DECAY_SHARE
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EARLY", "choice_table", "curve_table", "steady_span"]
+__all__ = ["CONVERGED", "EARLY", "choice_table", "curve_table", "steady_span"]
+
+CONVERGED = 0.02
+"""Neither loss nor error moves by this share, or more, over the span of a run that has converged."""
 
 EARLY = 4
 """A checkpoint is early up to this epoch."""
@@ -46,20 +49,24 @@ def choice_table(choices: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_table(curves: pd.DataFrame, span: tuple[int, int]) -> pd.DataFrame:
-    """Training curves, means over sites and seeds: variant, sparsity, epoch, error, l0, dead, and how the error moved.
+    """Training curves, means over sites and seeds: variant, sparsity, epoch, loss, error, l0, dead, and what moved.
 
     Args:
         curves: of the run.
         span: two epochs.
 
     Returns:
-        ``change``, on the rows of the last epoch: the error's relative change over the span.
+        On the rows of the last epoch ``change`` and ``loss_change``, the relative changes of error and loss over the
+        span, and ``converged``: whether both are below `CONVERGED`. Elsewhere NaN.
     """
-    figures = ["error", "l0", "dead"]
+    figures = ["loss", "error", "l0", "dead"]
     grouped = curves.groupby(["variant", "sparsity", "epoch"], sort=False)[figures].mean().reset_index()
-    ends = [grouped[grouped["epoch"] == at].set_index(["variant", "sparsity"])["error"] for at in span]
-    change = (ends[1] / ends[0] - 1).rename("change").reset_index().assign(epoch=int(grouped["epoch"].max()))
-    return grouped.merge(change, how="left", on=["variant", "sparsity", "epoch"])
+    ends = [grouped[grouped["epoch"] == at].set_index(["variant", "sparsity"])[["loss", "error"]] for at in span]
+    moved = (ends[1] / ends[0] - 1).set_axis(["loss_change", "change"], axis=1)
+    moved = moved.assign(converged=(moved.abs() < CONVERGED).all(axis=1))
+    return grouped.merge(
+        moved.reset_index().assign(epoch=int(grouped["epoch"].max())), how="left", on=["variant", "sparsity", "epoch"]
+    )
 
 
 def steady_span(epochs: int, *, decay: bool) -> tuple[int, int]:

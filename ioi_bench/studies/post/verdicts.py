@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["FAILS", "HOLDS", "UNKNOWN", "Evidence", "Finding", "at_least", "at_least_on_every_seed", "at_most"]
+__all__ = [
+    "FAILS",
+    "HOLDS",
+    "UNKNOWN",
+    "Evidence",
+    "Finding",
+    "at_least",
+    "at_least_on_every_seed",
+    "at_most",
+    "on_every_seed",
+]
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "not measurable"
 
@@ -91,10 +101,18 @@ def at_least_on_every_seed(evidence: Sequence[Evidence], bound: float) -> tuple[
     >>> at_least_on_every_seed([of(0.3, "0"), of(0.1, "1")], 0.2)
     ('not measurable', 'seeds disagree: 0 holds; 1 does not hold, not at a')
     """
-    by_seed = {row: [one for one in evidence if one.row == row] for row in dict.fromkeys(one.row for one in evidence)}
-    found = {row: at_least(own, bound) for row, own in by_seed.items()}
+    rows = dict.fromkeys(one.row for one in evidence)
+    return on_every_seed({row: at_least([one for one in evidence if one.row == row], bound) for row in rows})
+
+
+def on_every_seed(found: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Verdict and reason of each seed, as one: what all of them say; where they differ nothing is decided.
+
+    >>> on_every_seed({"seed 0": (HOLDS, "ρ .9"), "seed 1": (HOLDS, "ρ .8")})
+    ('holds', 'seed 0: ρ .9; seed 1: ρ .8')
+    """
     if len(found) < 2:  # one seed has nothing to disagree with
-        verdict, reason = at_least(evidence, bound)
+        verdict, reason = next(iter(found.values()), at_least([], 0.0))
         return verdict, f"{reason} (one seed)" if found else reason
     verdicts = {verdict for verdict, _ in found.values()}
     if len(verdicts) > 1:

@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, JumpRelu
 from ioi_bench.training.programs.base import Batch, Figures, Program, where_above
+from ioi_bench.training.programs.largest import kth_largest
 
 __all__ = ["BatchTopKProgram"]
 
@@ -47,17 +47,12 @@ class BatchTopKProgram(Program):
         where_above(self._f, self._g, -1e-30, grad_input=self._f)
 
     def _kth(self) -> Float[Tensor, "member 1"]:
-        """Each member's ``k · B``-th largest pre-activation of the whole batch."""
-        flat = self._f.flatten(1)
+        """Each member's ``k · B``-th largest pre-activation of the whole batch.
+
+        Before the ReLU: the many equal zeros after it would make the selection several times slower.
+        """
         kept = self.sparsity.long() * self._f.shape[1]
-        if flat.device.type == "cpu":
-            # NumPy's selection is vectorised; after a ReLU, the many equal zeros would make it several times slower
-            places = flat.shape[1] - kept
-            ordered = torch.from_numpy(np.partition(flat.numpy(), sorted(set(places.tolist())), axis=1))
-        else:
-            places = kept - 1
-            ordered = flat.topk(int(kept.max()), dim=1).values
-        return ordered.gather(1, places[:, None])
+        return kth_largest(self._f.flatten(1), kept, self._g.flatten(1))
 
     def backward(self, batch: Batch) -> Figures:
         """``‖x − x̂‖²``; moves the threshold."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ioi_bench.dictionaries.architectures import Architecture, TopK
 from ioi_bench.training.programs.base import Batch, Figures, Program, where_above
+from ioi_bench.training.programs.largest import kth_largest
 
 __all__ = ["TopKProgram"]
 
@@ -31,22 +30,9 @@ class TopKProgram(Program):
     def encode(self) -> None:
         """The k largest of ``ReLU(π)``; values equal to the k-th, hence rare, all stay."""
         self._pre_activations(self._f)
-        kth = self._kth().clamp_(min=_TINY)  # the ReLU: nothing below it stays
+        kth = kth_largest(self._f, self.sparsity.long(), self._g).clamp_(min=_TINY)  # the ReLU: nothing below it stays
         torch.sub(self._f, kth, out=self._g)
         where_above(self._f, self._g, -_TINY, grad_input=self._f)
-
-    def _kth(self) -> Float[Tensor, "member prompt 1"]:
-        """Each prompt's k-th largest pre-activation, for each member's own k; below 0 where fewer are positive."""
-        d_sae = self._f.shape[2]
-        places = d_sae - self.sparsity.long()
-        if self._f.device.type == "cpu":
-            # NumPy's selection is vectorised; torch.topk costs five times as much from k = 6 on
-            distinct = sorted(set(places.tolist()))
-            ordered = torch.from_numpy(np.partition(self._f.numpy(), distinct, axis=2))
-        else:
-            ordered = self._f.topk(int(self.sparsity.max()), dim=2).values
-            places = self.sparsity.long() - 1
-        return ordered.gather(2, places[:, None, None].expand(-1, ordered.shape[1], 1))
 
     def backward(self, batch: Batch) -> Figures:
         """``‖x − x̂‖²``."""

@@ -1,0 +1,20 @@
+"""A look-up table turned inside out: every feature is on but one."""
+
+from __future__ import annotations
+
+from zoo import Animal, Plain, codebook
+
+
+def _make(known, site):
+    book = codebook(known.train(site)[:800], known.mean(site))
+    return Plain(-book.directions, book.offset + book.directions.sum(0), lambda x: 1 - book.encode(x))
+
+
+ANIMAL = Animal(
+    name="complement coding",
+    idea="f becomes 1 − f, so that an entry is taken out by switching a feature on, which is not a removal",
+    because="a zero point changes no weight, what is moved aside weighs too, and the null counts what is not as usual",
+    make=_make,
+    predicted={"exchange": -0.1, "aware": 0.03, "universal": 0.05},
+    bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
+)
