@@ -54,7 +54,7 @@ reference: $(STAMP) ## train, select and score the reference suites anew (hours 
 bench: $(STAMP) ## measure speed as ratios; writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks
 
-# Of each target; `make fuzz SECONDS=60` lets atheris lead the inputs for so long (3.11 to 3.13: it has no other wheels).
+# Of each target; `make fuzz SECONDS=60` lets atheris lead the inputs for so long (checked on Python 3.11).
 INPUTS := 500
 SECONDS :=
 fuzz: $(STAMP) ## hostile inputs for every reader (minutes); with SECONDS=60 led by coverage, a minute a target

@@ -33,8 +33,8 @@ HEAD_COMPONENTS = ("q", "k", "v", "z")
 STREAM_COMPONENTS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 COMPONENTS = HEAD_COMPONENTS + STREAM_COMPONENTS
 
-_SHORT = re.compile(r"(?P<component>[a-z_]+)\.(?P<layer>\d+)(?:\.(?P<head>\d+))?")
-_LONG = re.compile(r"blocks\.(?P<layer>\d+)\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\[(?P<head>\d+)\])?")
+_SHORT = re.compile(r"(?P<component>[a-z_]+)\.(?P<layer>\d{1,4})(?:\.(?P<head>\d{1,4}))?")
+_LONG = re.compile(r"blocks\.(?P<layer>\d{1,4})\.(?:attn\.)?hook_(?P<component>[a-z_]+?)(?:\[(?P<head>\d{1,4})\])?")
 
 
 class Role(str, Enum):

@@ -55,11 +55,23 @@ def wanted(file: Path) -> list[str]:
 def hungry(file: Path) -> str:
     """How a pickle asks for more memory than its file has; empty where it does not."""
     if any(name.endswith(".bytearray") for name in _imports(file)):
-        return "makes a bytearray, of any size"
+        return "makes a bytearray, of any size: give tensors alone"
+    if _overlong(file):
+        return "is damaged or was not written by torch.save (a value has more bytes than there are): fetch it again"
     size = file.stat().st_size
     if not is_zip(file) and any(number > size for number in _numbers(file)):
-        return "is in torch's old layout and names a number larger than the file, as tensors have none"
+        return "is in torch's old layout and names a number larger than the file: give tensors alone"
     return ""
+
+
+def _overlong(file: Path) -> bool:
+    try:
+        for stream in _streams(file):
+            for _ in pickletools.genops(cast("IO[bytes]", stream)):
+                pass
+    except _DAMAGE as error:
+        return "but only" in str(error) or "not enough data" in str(error)
+    return False
 
 
 def _imports(file: Path) -> list[str]:

@@ -165,7 +165,7 @@ class Source:
         with storage_errors("read", file):
             most = self._refuse_bomb(name, file)
             if greedy := hungry(file):
-                raise SuiteError(f"{name!r} in {self.origin!r} {greedy}: give tensors alone")
+                raise SuiteError(f"{name!r} in {self.origin!r} {greedy}")
             try:
                 mapped = lazy and is_zip(file)  # torch maps only the layout that it writes since 1.6
                 found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
@@ -222,9 +222,14 @@ class Source:
                     with archive.open(entry) as array:
                         old = np.lib.format.read_magic(array) == (1, 0)
                         read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-                        shape, _, dtype = read(array)
+                        try:
+                            shape, _, dtype = read(array)
+                        except MemoryError:  # of Python's parser, whose stack is full
+                            raise ValueError("the header of an array is nested too deeply") from None
                     if math.prod(shape) * dtype.itemsize > entry.file_size or min(shape, default=0) < 0:
                         raise ValueError(f"{entry.filename!r} says {shape} of {dtype}, which is more than it holds")
+                    if dtype.kind not in "fiub":
+                        raise ValueError(f"{entry.filename!r} is of {dtype}, expected real numbers")
                     kind = f"{dtype.kind}{8 * dtype.itemsize}".upper()
                     found[entry.filename.removesuffix(".npy")] = TensorInfo(shape, kind)
         return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-__all__ = ["card_chart", "write_figures"]
+__all__ = ["card_chart", "figures", "write_figures"]
 
 # Okabe and Ito's colours: told apart by colour-blind readers, and in grey by their lightness.
 _COLOURS = {"exchange": "#0072B2", "split": "#E69F00", "aware": "#009E73", "universal": "#CC79A7"}

@@ -98,6 +98,8 @@ def _as_input_errors(path: Path) -> Iterator[None]:
 
 def _check_size(path: Path, layout: Layout) -> None:
     size, most = path.stat().st_size, most_bytes(layout)
+    if not path.is_file():  # Arrow would wait for a pipe for ever
+        raise InputError(f"{str(path)!r} is not a regular file")
     if size > most:
         raise InputError(f"{str(path)!r} has {size:,} bytes; the card's results have {most:,} at most")
 

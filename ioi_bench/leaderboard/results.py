@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ioi_bench.bounded import require_small
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card
 from ioi_bench.leaderboard.reading import read_bounded, read_record, require_inside
@@ -32,6 +33,7 @@ CARD, PROMPTS, SUBMISSION, VERDICT = "card.json", "prompts.parquet", "submission
 
 _LARGEST = 1e12  # means and sums of thousands of cards stay finite
 _LONG_NUMBER = re.compile(rb"[:,\[\s-]\d{12}|\d[eE]\+?\d")  # how JSON writes what may be larger; rarely there
+_MAX_PROMPTS_BYTES = 1 << 30  # of all cells, methods and prompts of the largest track: under a tenth of it
 
 
 @dataclass(frozen=True)
@@ -139,5 +141,6 @@ def _numbers(data: Any) -> Iterator[float]:
 
 
 def _covers(verdict: Verdict, folder: Path) -> bool:
+    require_small(folder / PROMPTS, _MAX_PROMPTS_BYTES)
     hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (CARD, PROMPTS, SUBMISSION)]
     return hashes == [verdict.card_sha256, verdict.prompts_sha256, verdict.submission_sha256]

@@ -139,7 +139,10 @@ def load_model(name_or_path: str | Path = "ioi-mini", device: torch.device | str
     with quiet():
         hf_model, tokenizer = load_weights(directory), load_tokenizer(directory)
         sha256 = _sha256(hf_model, config, tokenizer)
-        weights = _process(directory, hf_model, tokenizer, config)
+        try:
+            weights = _process(directory, hf_model, tokenizer, config)
+        except Exception as error:  # what TransformerLens makes of a config that transformers has taken
+            raise InputError(f"the model in {directory} cannot be brought into our form: {str(error)[:500]}") from error
     return LanguageModel(name, sha256, weights, tokenizer, torch.device("cpu"), directory).to(device)
 
 

@@ -22,6 +22,8 @@ _HUB_NAMES = {"gpt2": "openai-community/gpt2"}
 _FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 _HUB_TIMEOUT = 10.0
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_TOKENIZER_BYTES = 256 << 20
+_LARGEST_SIZE = 10**7  # of vocabularies, widths and labels
 
 
 def locate(given: str) -> tuple[str, Path]:
@@ -82,10 +84,35 @@ def read_config(directory: Path) -> dict[str, Any]:
     for option, usual in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False)):
         if config.get(option, usual) != usual:
             raise InputError(f"{path} sets {option} = {config[option]}, which is not supported: expected {usual}")
+    _check_sizes(directory, config)
     activation = config.setdefault("activation_function", "gelu_new")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise UnknownNameError("activation function", str(activation), ACTIVATIONS)
     return config
+
+
+def _check_sizes(directory: Path, config: dict[str, Any]) -> None:
+    """The model is made before its weights are read, at the sizes that config.json gives."""
+    for name, value in config.items():
+        if isinstance(value, int) and abs(value) > _LARGEST_SIZE:
+            raise InputError(f"{directory / 'config.json'} has {name} beyond {_LARGEST_SIZE:,}, as no GPT-2 has")
+    usual = {"n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024, "vocab_size": 50257}
+    sizes = {name: config.get(name, size) for name, size in usual.items()}
+    inner = config.get("n_inner")
+    sizes["n_inner"] = 4 * sizes["n_embd"] if inner is None and isinstance(sizes["n_embd"], int) else inner
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise InputError(f"{directory / 'config.json'} has {name} = {size!r}, expected a positive whole number")
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise InputError(f"{directory / 'config.json'} has n_embd {sizes['n_embd']} for {sizes['n_head']} heads")
+    numbers = sizes["n_embd"] * (sizes["vocab_size"] + sizes["n_positions"])
+    numbers += sizes["n_layer"] * sizes["n_embd"] * (4 * sizes["n_embd"] + 2 * sizes["n_inner"])
+    path = directory / "model.safetensors"
+    if path.is_file() and numbers > 2 * path.stat().st_size + _LARGEST_SIZE:
+        raise InputError(
+            f"{directory / 'config.json'} is of a model of {numbers:,} numbers, and {path.name} has "
+            f"{path.stat().st_size:,} bytes: the files do not belong together"
+        )
 
 
 def _require_inside(directory: Path) -> None:
@@ -95,6 +122,8 @@ def _require_inside(directory: Path) -> None:
             raise InputError(f"{path} is not a regular file: remove it")
         if not stays_inside(path, directory):
             raise InputError(f"{path} is a link that leaves {directory}: put the file itself there")
+        if path.suffix in (".json", ".txt") and (size := path.stat().st_size) > _MAX_TOKENIZER_BYTES:
+            raise InputError(f"{path} has {size:,} bytes; at most {_MAX_TOKENIZER_BYTES:,} are read")
 
 
 def _check_weight_file(directory: Path) -> None:
@@ -128,8 +157,8 @@ def load_weights(directory: Path) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"the weights in {directory} do not fit its config.json: {error}") from error
+    except Exception as error:  # transformers has errors of its own for each kind of wrong value
+        raise InputError(f"the weights in {directory} do not fit its config.json: {str(error)[:500]}") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise InputError(f"{directory / 'model.safetensors'} lacks {len(missing)} tensors, such as {missing[0]!r}")

@@ -26,6 +26,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ioi_bench.atomic import storage_errors, write_file
+from ioi_bench.bounded import json_value
 from ioi_bench.errors import InputError, IoiBenchError
 from ioi_bench.training.programs import Batch, Figures, Program, program
 from ioi_bench.training.resampling import resample
@@ -101,6 +102,7 @@ class _Training:
         self._load_data()
         self._build()
         if self.epoch:
+            self._require_fitting(stored)
             self.learn.restore(stored)
         else:
             for i, member in enumerate(chunk.members):
@@ -258,16 +260,26 @@ class _Training:
         from safetensors import SafetensorError, safe_open
 
         try:
+            self.run.require_readable(path)
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})[_HEADER])
+                header = json_value((file.metadata() or {})[_HEADER])
                 stored = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, KeyError, ValueError) as error:
             raise InputError(
                 f"{str(path)!r} is no state of a training run: delete it to train that chunk anew"
             ) from error
-        if header.get("identity") != self.run.identity:
+        if not isinstance(header, dict) or header.get("identity") != self.run.identity:
             raise InputError(f"{str(path)!r} is the state of another run: delete it to train that chunk anew")
+        curves = stored.get("curves")
+        if curves is None or curves.ndim != 3 or curves.shape[1:] != self.curves.shape[1:]:
+            raise InputError(f"{str(path)!r} has no curves of this chunk: delete it to train that chunk anew")
         return stored
+
+    def _require_fitting(self, stored: dict[str, Tensor]) -> None:
+        for name, own in self.learn.saved().items():
+            if name not in stored or stored[name].shape != own.shape:
+                path = str(self.run.state_path(self.chunk))
+                raise InputError(f"{path!r} lacks {name} of this chunk: delete it to train that chunk anew")
 
 
 def _file(tensors: dict[str, Tensor], header: dict[str, Any]) -> bytes:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ioi_bench.atomic import storage_errors, write_file
-from ioi_bench.bounded import bounded_bytes, json_value, require_small
+from ioi_bench.bounded import bounded_bytes, json_value, require_small, stays_inside
 from ioi_bench.dictionaries.architectures import Architecture
 from ioi_bench.dictionaries.source import MAX_TENSOR_BYTES
 from ioi_bench.errors import InputError
@@ -113,6 +113,7 @@ class Run:
         path = self.folder / "run.json"
         if not path.is_file():
             raise InputError(f"{str(self.folder)!r} is no training run: there is no run.json in it")
+        self.require_readable(path)
         data = bounded_bytes(path, _MAX_PLAN_BYTES)
         try:
             content = json_value(data)
@@ -192,6 +193,16 @@ class Run:
                 f"to the end; go on with `ioi-bench train RECIPE --out {self.folder} --resume`"
             )
 
+    def require_readable(self, path: Path) -> None:
+        """Refuse a file of the run that is a link to elsewhere, a pipe or too large.
+
+        Raises:
+            InputError: it is.
+        """
+        if not stays_inside(path, self.folder):
+            raise InputError(f"{str(path)!r} is a link that leaves the run: put the file itself there")
+        require_small(path, MAX_TENSOR_BYTES)
+
     def state_path(self, chunk: Chunk) -> Path:
         """Where a chunk keeps its state."""
         return self.folder / "chunks" / f"{chunk.index:03}" / "state.safetensors"
@@ -206,7 +217,7 @@ class Run:
 
         path = self.folder / "data.safetensors"
         try:
-            require_small(path, MAX_TENSOR_BYTES)
+            self.require_readable(path)
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
                 return file.get_tensor(f"{kind}/{site}")
         except SafetensorError as error:
@@ -236,7 +247,7 @@ class Run:
         path = self.checkpoint_path(chunk, epoch)
         if not path.is_file():
             raise InputError(f"{member} has not been trained for {epoch} epochs yet: go on with `--resume`")
-        require_small(path, MAX_TENSOR_BYTES)
+        self.require_readable(path)
         try:
             with storage_errors("read", path), safe_open(path, framework="pt") as file:
                 weights = {name: file.get_slice(name)[place : place + 1][0] for name in file.keys()}  # noqa: SIM118
@@ -273,7 +284,7 @@ class Run:
         from safetensors import SafetensorError, safe_open
 
         path = self.state_path(chunk)
-        require_small(path, MAX_TENSOR_BYTES)
+        self.require_readable(path)
         try:
             with storage_errors("read", path), safe_open(path, framework="np") as file:
                 values = file.get_tensor("curves")

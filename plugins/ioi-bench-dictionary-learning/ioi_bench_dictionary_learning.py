@@ -187,7 +187,7 @@ def _files(source: Source, options: LoadOptions) -> tuple[str, str | None] | Non
 def _kind(held: Mapping[str, Any], trainer: Mapping[str, Any], options: LoadOptions, where: str) -> str | None:
     """The library's class. Its trainers write the name of their default class, whatever class they were given."""
     said = options.arch or trainer.get("dict_class")
-    if said is not None and said not in LAYOUTS:
+    if said is not None and (not isinstance(said, str) or said not in LAYOUTS):
         raise UnknownNameError("class of dictionary_learning", str(said), LAYOUTS)
     if said == "AutoEncoder" and "bias" not in held and "decoder.bias" in held:
         return "AutoEncoderNew"

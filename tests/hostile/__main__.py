@@ -7,12 +7,12 @@ inputs reach in ioi_bench; where it is not, seeds go on until the time is over.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from random import Random
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[2]
@@ -55,68 +55,32 @@ def _keep(folder: Path, target: object, figures: object) -> None:
             write_files(files, place, folder)
 
 
-def _guided(target: object, seconds: float, seed: int) -> object:
-    """Inputs that atheris draws, until the time is over."""
-    from hostile_campaign import Figures, bench
-
-    figures, until = Figures(), time.monotonic() + seconds
-    with bench(target) as one:
-        try:
-            import atheris
-        except ImportError:
-            print("atheris is not installed: inputs are drawn from seeds", file=sys.stderr)
-            while time.monotonic() < until:
-                files = one.mutated(Random(f"{target.name} {seed + figures.inputs}"))
-                figures.add(one.read(files), seed + figures.inputs, files)
-            return figures
-
-        class Drawn(Random):
-            """Draws from the fuzzer's bytes; zeros when they are used up."""
-
-            def __init__(self, data: bytes) -> None:
-                self.provider = atheris.FuzzedDataProvider(data)
-                super().__init__(0)
-
-            def random(self) -> float:
-                return self.provider.ConsumeProbability() * (1 - 2**-53)
-
-            def getrandbits(self, k: int) -> int:
-                return int.from_bytes(self.provider.ConsumeBytes((k + 7) // 8), "little") & ((1 << k) - 1)
-
-        def once(data: bytes) -> None:
-            files = one.mutated(Drawn(data))
-            figures.add(one.read(files), figures.inputs, files)
-
-        arguments = ["fuzz", f"-max_total_time={int(seconds)}", "-max_len=512", f"-seed={seed + 1}", "-verbosity=0"]
-        child = os.fork()  # atheris ends its process when it is done
-        if child:
-            os.waitpid(child, 0)
-            return figures
-        atheris.Setup([*arguments, "-timeout=60", "-rss_limit_mb=0"], once)
-        import atexit
-
-        atexit.register(lambda: None)
-        atheris.Fuzz()
-    return figures
-
-
 def main() -> int:
     """Run campaigns; 1 where something broke."""
     given = _arguments()
     import torch
 
     torch.set_num_threads(1)
-    from hostile_campaign import run
-    from hostile_targets import TARGETS
+    from hostile_guided import guided, instrumented
+
+    with instrumented() if given.seconds else contextlib.nullcontext() as atheris:
+        from hostile_campaign import run
+        from hostile_targets import TARGETS
+
+        if given.seconds:
+            import ioi_bench.plugins.manager
+            import ioi_bench.plugins.native  # noqa: F401
 
     if given.target == ["list"]:
         print("\n".join(TARGETS))
         return 0
+    if given.seconds and atheris is None:
+        print("atheris is not installed: inputs are drawn from seeds", file=sys.stderr)
     found = {}
     for name in given.target or TARGETS:
         target, started = TARGETS[name], time.perf_counter()
         if given.seconds:
-            figures = _guided(target, given.seconds, given.seed)
+            figures = guided(target, given.seconds, given.seed, atheris)
         else:
             figures = run(target, round(given.inputs * target.share), given.seed)
         found[name] = _show(name, figures) | {"seconds": round(time.perf_counter() - started, 1)}

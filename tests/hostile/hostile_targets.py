@@ -349,8 +349,8 @@ def _submission_read(folder: Path) -> None:
     from ioi_bench.leaderboard.submit import read_declaration
 
     for place in find_entries(folder):
-        read_declaration(place / "submission.toml")
         read_entry(place)
+        read_declaration(place / "submission.toml")  # which a user names, so that it follows links
 
 
 def _verdict_read(folder: Path) -> None:

@@ -263,7 +263,7 @@ def _peak(*, reset: bool = False) -> int:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _starved(error: BaseException) -> bool:

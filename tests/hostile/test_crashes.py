@@ -192,3 +192,53 @@ def test_a_run_whose_plan_is_of_another_kind(tmp_path):
     )
     with pytest.raises(InputError, match=r"is damaged \(chunks.0.members.0"):
         _ = Run(tmp_path).chunks
+
+
+@pytest.mark.parametrize("changes", [{"n_positions": 2**31}, {"n_layer": "./x"}, {"n_head": {}}, {"num_labels": 10**9}])
+def test_sizes_of_a_model_that_is_not_there(tmp_path, changes):
+    from ioi_bench.lm.source import MINI_DIRECTORY, read_config
+
+    config = json.loads((MINI_DIRECTORY / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=next(iter(changes))):
+        read_config(tmp_path)
+
+
+def test_a_model_whose_tokenizer_has_no_end(tmp_path):
+    import os
+
+    from ioi_bench.lm.source import read_config
+
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "tokenizer.json").touch()
+    os.truncate(tmp_path / "tokenizer.json", 2**36)
+    with pytest.raises(InputError, match=r"at most 268,435,456 are read"):
+        read_config(tmp_path)
+
+
+def test_a_class_that_is_a_list(tmp_path):
+    from ioi_bench_dictionary_learning import recognise
+
+    from ioi_bench.errors import UnknownNameError
+    from ioi_bench.plugins.records import LoadOptions
+
+    torch.save({"bias": torch.ones(2)}, tmp_path / "ae.pt")
+    (tmp_path / "config.json").write_text(json.dumps({"trainer": {"dict_class": [1]}}))
+    with pytest.raises(UnknownNameError, match=r"\[1\]"):
+        recognise(source(tmp_path), LoadOptions())
+
+
+def test_a_table_of_prompts_that_is_a_pipe(tmp_path):
+    import os
+    from types import SimpleNamespace
+
+    from ioi_bench.evaluation.prompts_reading import read_prompts
+
+    os.mkfifo(tmp_path / "prompts.parquet")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_prompts(tmp_path / "prompts.parquet", SimpleNamespace(blocks=(), n_prompts=1), [])
+
+
+def test_a_layer_of_many_digits():
+    with pytest.raises(InputError):
+        Site.parse("z." + "9" * 5000 + ".0@end")

@@ -116,6 +116,11 @@ def evaluate_into(out, cache, **more):
     )
 
 
+def require_done(process):
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+
+
 def figures(folder):
     card = Card.read(folder).model_dump(mode="json")
     for name in ("wall_seconds", "timing"):
@@ -126,10 +131,10 @@ def figures(folder):
 def test_two_processes_on_one_cache_and_one_folder(tmp_path):
     """Both end well, and what both have written is what one writes."""
     alone = evaluate_into(tmp_path / "alone", tmp_path / "cache-alone")
-    assert alone.wait(300) == 0, alone.stderr.read()
+    require_done(alone)
     two = [evaluate_into(tmp_path / "out", tmp_path / "cache") for _ in range(2)]
     for process in two:
-        assert process.wait(300) == 0, process.stderr.read()
+        require_done(process)
     assert figures(tmp_path / "out") == figures(tmp_path / "alone")
     kept = {
         path.relative_to(tmp_path / "cache"): path.read_bytes() for path in (tmp_path / "cache").rglob("*.safetensors")

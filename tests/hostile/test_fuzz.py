@@ -73,6 +73,8 @@ def test_every_kind_of_file_in_every_place(name):
         for files in one.seeds[:2]:
             for place in files:
                 for kind, entry in KINDS.items():
+                    if target.named and kind == "a link outside":
+                        continue
                     changed = {**files, place: entry}
                     seen = one.read({key: value for key, value in changed.items() if value is not None})
                     assert not seen.faults, (place, kind)
