@@ -135,8 +135,6 @@ def test_a_figure_is_bound_by_the_interval_that_was_found(small_card):
 @pytest.mark.parametrize(
     ("steps", "value"),
     [
-        (("cells", 0, "edits", 0, "n_removed"), math.nan),
-        (("cells", 0, "edits", 0, "n_removed"), math.inf),
         (("cells", 0, "edits", 0, "accuracy", "value"), None),
         (("cells", 0, "edits", 0, "nan_dropped"), 50),
         (("cells", 0, "reason"), "because"),
