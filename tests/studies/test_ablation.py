@@ -223,8 +223,9 @@ def test_a_difference_by_hand():
     assert found.removed == pytest.approx((0.55 + 0.3) / 2)
     assert found.difference.value == pytest.approx(0.05)
     # two sites are drawn as pp, pq, qp or qq: a quarter, a half, a quarter
-    assert found.difference.low == pytest.approx(-0.1)
-    assert found.difference.high == pytest.approx(0.2)
+    # (and an end goes out by twice what the mean of a thousand draws happens to be off)
+    assert found.difference.low == pytest.approx(-0.1, abs=0.02)
+    assert found.difference.high == pytest.approx(0.2, abs=0.02)
     assert reading(found.difference) == "interval includes 0"
 
 
