@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.errors import InputError, UnknownNameError
@@ -85,12 +86,28 @@ def test_the_full_patch_is_always_right_and_moves_everything(found):
         assert weight == pytest.approx((1.0,), abs=1e-4)
 
 
+def weight_of_the_mean(train, base, target):
+    """Per prompt, all coordinates set to the train mean: the most of what is taken out, put in and moved aside."""
+    mean, here = train.mean(0), base.mean(0)
+    own, other = base - here, target - here
+    put_in = ((mean - here) * other).clamp_min(0).sum(1) / other.square().sum(1)
+    step, way = mean - base, target - base
+    along = (step * way).sum(1).square() / way.square().sum(1).clamp_min(1e-12)
+    aside = (step.square().sum(1) - along) / own.square().sum(1)
+    return torch.stack([torch.ones(len(base)), put_in, aside]).amax(0)  # (x − E x)·(x − E x) / ‖x − E x‖² goes out
+
+
 def test_mean_ablation_writes_the_train_mean(found, mini):
     for cell in mini[1].headline[::2]:
+        weights = []
+
+        def write(train, base, target, weights=weights):
+            weights.append(weight_of_the_mean(train, base, target))
+            return train.mean(0).expand_as(base)
+
         accuracy, weight = only(found.row("mean-ablation"), cell)
-        assert accuracy[0] == pytest.approx(runs(*mini, cell, lambda train, a, _: train.mean(0).expand_as(a)), abs=1e-6)
-        # All is taken out; the mean of train is not quite that of these few prompts, so that more may be moved aside.
-        assert 1 - 1e-4 <= weight[0] < 1.5
+        assert accuracy[0] == pytest.approx(runs(*mini, cell, write), abs=1e-6)
+        assert weight == pytest.approx((torch.stack(weights).mean().item(),), abs=1e-4)
 
 
 # -- supervised rows --------------------------------------------------------------------------------------------------
