@@ -97,14 +97,13 @@ def _row(row: Listed) -> dict[str, Any]:
 def _list_table(rows: Sequence[Listed]) -> Table:
     methods = list(dict.fromkeys(method for row in rows for method in row.suite.scores))
     models = {row.suite.model for row in rows}
-    table = _table("suite", "variant", "seed", *(["model"] if len(models) > 1 else []), *methods, "L0", "where")
-    for name in ("seed", "L0"):
-        next(column for column in table.columns if column.header == name).justify = "right"
+    # variant and seed stand in the name: columns for them would fold the scores
+    table = _table("suite", *(["model"] if len(models) > 1 else []), *methods, "L0", "where")
+    next(column for column in table.columns if column.header == "L0").justify = "right"
     for row in rows:
         scores = [figure(row.suite.scores[name]) if name in row.suite.scores else "–" for name in methods]
         l0 = "–" if row.l0 is None else f"{row.l0:.1f}"
-        about = [row.name, row.suite.variant, str(row.suite.seed), *([row.suite.model] if len(models) > 1 else [])]
-        table.add_row(*about, *scores, l0, _where(row))
+        table.add_row(row.name, *([row.suite.model] if len(models) > 1 else []), *scores, l0, _where(row))
     return table
 
 
