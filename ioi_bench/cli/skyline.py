@@ -33,7 +33,7 @@ def skyline(
 ) -> None:
     """Fit supervised dictionaries and edit with them in every cell: the 1.0 of the score.
 
-    Prints accuracy and weight removed, with 95 % intervals, for mean and least-squares (MSE) codes.
+    Prints accuracy and the weight of the edit, with 95 % intervals, for mean and least-squares (MSE) codes.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def _table(cells: tuple[SkylineCell, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in ("cell", "codes"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("no edit", "accuracy", "weight removed"):
+    for heading in ("no edit", "accuracy", "weight"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in cells:
         for row, (kind, figures) in enumerate(found.codes.items()):

@@ -1,4 +1,4 @@
-"""The card's picture: edit accuracy against weight removed, one panel a cell (after the paper's Fig. 4)."""
+"""The card's picture: edit accuracy against the weight of the edit, one panel a cell (after the paper's Fig. 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interactive figure: accuracy against weight removed, a point a suite, as a Vega-Lite specification.
+"""The interactive figure: accuracy against the weight of the edit, a point a suite, as a Vega-Lite specification.
 
 The page draws it with the Vega that vl-convert bundles (`vega_script`), which also renders the card's own figures.
 """

@@ -112,7 +112,7 @@ class _Panel:
 
 
 def curves(cell: CardCell, methods: Sequence[str]) -> Markup:
-    """A cell's edits: accuracy against weight removed, and against the budget."""
+    """A cell's edits: accuracy against the weight of the edit, and against the budget."""
     return Markup(_against_weight(cell, methods) + _against_budget(cell, methods))
 
 
@@ -133,7 +133,9 @@ def _against_weight(cell: CardCell, methods: Sequence[str]) -> str:
         parts += [_bars(panel, css, edit) for _, _, edit in points]
         parts += [panel.mark(method, x, y, _told(edit), css) for x, y, edit in points]
     parts += _reference_marks(panel, cell, sky)
-    return panel.svg(f"{cell.name}: edit accuracy against weight removed, by edit method and budget", "".join(parts))
+    return panel.svg(
+        f"{cell.name}: edit accuracy against the weight of the edit, by edit method and budget", "".join(parts)
+    )
 
 
 def _reference_marks(panel: _Panel, cell: CardCell, sky: EditFigures | None) -> list[str]:
@@ -193,7 +195,7 @@ def _told(edit: EditFigures) -> str:
     accuracy, weight = edit.accuracy, edit.weight_removed
     return (
         f"{edit.method}, budget {edit.budget}: accuracy {number(accuracy.value)} [{number(accuracy.low)}, "
-        f"{number(accuracy.high)}], weight removed {number(weight.value)}"
+        f"{number(accuracy.high)}], weight of the edit {number(weight.value)}"
     )
 
 
@@ -214,9 +216,11 @@ def overview(rows: Sequence[Row], budget: int) -> Markup:
     if first is not None and first.skyline is not None and first.no_edit is not None:
         parts.append(panel.mark("no-edit", first.no_edit.weight, first.no_edit.accuracy, "no edit"))
         parts.append(panel.mark("skyline", first.skyline.weight, first.skyline.accuracy, "skyline"))
-    label = f"Edit accuracy against weight removed at budget {budget}, a point a suite; the table has the scores"
+    label = (
+        f"Edit accuracy against the weight of the edit at budget {budget}, a point a suite; the table has the scores"
+    )
     return Markup(panel.svg(label, "".join(parts)))
 
 
 def _suite_told(row: Row, point: Point) -> str:
-    return f"{row.name}: accuracy {number(point.accuracy)}, weight removed {number(point.weight)}"
+    return f"{row.name}: accuracy {number(point.accuracy)}, weight of the edit {number(point.weight)}"

@@ -31,7 +31,7 @@ class CellMark:
 
 @dataclass(frozen=True)
 class Point:
-    """Edit accuracy and weight removed at a budget, means over the ranked headline cells."""
+    """Edit accuracy and weight of the edit at a budget, means over the ranked headline cells."""
 
     budget: int
     accuracy: float

@@ -57,7 +57,7 @@ def write_markdown(card: Any, path: Path) -> None:
     method = _HEADLINE_METHOD if _HEADLINE_METHOD in made.methods else made.methods[0]
     budget = min(made.budgets, key=lambda budget: (abs(budget - 2), budget))
     lines += ["", f"Edits by `{method}`, k = {budget}:", ""]
-    headings = ["cell", "no edit", "skyline", "accuracy", "weight removed", "score"]
+    headings = ["cell", "no edit", "skyline", "accuracy", "weight", "score"]
     lines += _table(headings, [_cell(cell, method, budget) for cell in card.cells if cell.headline])
     write_file(path, ("\n".join(lines) + "\n").encode())
 

@@ -109,7 +109,7 @@ def _figures(cells: Sequence[CellDraws]) -> Mapping[str, Float[Tensor, " draw"]]
     for i, (method, budget) in enumerate(first.keys):
         if method == A:
             found[f"accuracy, budget {budget}"] = first.means[:, i, _ACCURACY]
-            found[f"weight removed, budget {budget}"] = first.means[:, i, _WEIGHT]
+            found[f"weight of the edit, budget {budget}"] = first.means[:, i, _WEIGHT]
             found[f"v, budget {budget}"] = first.values[:, i]
     scores = {method: [score_draws(draws, method) for draws in cells] for method in (A, B)}
     found["S"], found["score of a cell"] = scores[A][0].s, scores[A][0].score

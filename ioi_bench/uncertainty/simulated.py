@@ -58,7 +58,7 @@ class Condition:
     Attributes:
         a, b: accuracies of the two dictionaries, in every cell.
         null: of their matched random dictionaries.
-        weight: mean weight removed, of the dictionaries and the random ones; the skyline's is 0.6.
+        weight: mean weight of the edit, of the dictionaries and the random ones; the skyline's is 0.6.
         apart: how far a cell's weights are from these; one cell each.
         bend: what is true exactly where the score bends, in all cells at once; else empty.
         spread: σ of the logarithm of a weight.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,10 @@ def test_a_precision_that_cannot_be_reached_is_said_first(cli, options, said):
 def test_coverage_is_counted(cli):
     result = cli("study", "coverage", "--condition", "half", "--benchmarks", 3, "--prompts", 60, "--draws", 100)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.count("\n| half | 60 |") == 13
+    heading, _, row = result.stdout.strip().splitlines()
+    assert row.startswith("| half | 60 | 3 | ")
+    assert heading.count("|") == row.count("|") == len("cpn") + 7 + 1
+    assert len(re.findall(r"[\d.]+%(?!\))", row)) == 3 * 3 + 4
     result = cli("study", "coverage", "--condition", "half", "--benchmarks", 2, "--prompts", 60, "--names", "--json")
     found = {one["figure"]: one for one in json.loads(result.stdout)}
     assert found["IOI score"]["others"] is not None

@@ -144,7 +144,7 @@ def test_lines_hold_the_cards_figures(cards):
     assert lines["IOI score", "exchange"].value == card.headline["exchange"].score.value
     cell = next(cell for cell in card.cells if cell.headline and cell.ranked)
     assert lines[cell.name, "accuracy, budget 2"].value == cell.edit("exchange", 2).accuracy.value
-    assert lines[cell.name, "weight removed, budget 2"].direction == "lower"
+    assert lines[cell.name, "weight of the edit, budget 2"].direction == "lower"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,10 @@ from ioi_bench.dictionaries.suite import load_suite
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.audited import may_rank, why_not
 from ioi_bench.evaluation.bootstrap import interval
+from ioi_bench.evaluation.card import SCHEMA_VERSION
 from ioi_bench.evaluation.data import split_of
 from ioi_bench.evaluation.evaluate import evaluate
+from ioi_bench.evaluation.score import SCORING
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.lm.model import load_model
 from ioi_bench.studies.audit.corruptions import CORRUPTIONS
@@ -172,8 +175,6 @@ def test_bad_input_is_refused_with_what_to_do(words, message):
 
 
 def test_a_suite_that_does_not_say_its_variant_is_refused(little, tmp_path):
-    from dataclasses import replace
-
     from ioi_bench.dictionaries.suite import save_suite
 
     save_suite(replace(load_suite(SUITES[0]), metadata={}), tmp_path / "nameless")
@@ -210,8 +211,22 @@ def test_the_committed_audit_is_of_the_shipped_model_task_and_suites(committed):
     circuit = load_circuit("ioi-mini")
     assert committed.made["circuit_sha256"] == circuit.sha256
     assert committed.made["spec_sha256"] == split_of(circuit, "test", 1).spec.sha256
+    assert (committed.made["scoring"], committed.made["card_schema"]) == (SCORING, SCHEMA_VERSION)
     assert committed.made["amount"]["prompts"] >= 1000
     assert committed.made["amount"]["splits"] >= 5
     assert len(committed.made["amount"]["shares"]) >= 6
     of_suites = {row["suite"] for row in committed.rows if row["part"] == "suites" and row["variant"] != "random"}
     assert of_suites <= {path.parent.name for path in (ROOT / "reference_saes" / "ioi-mini").glob("*/suite.json")}
+
+
+@pytest.mark.parametrize("row", ["splitting-0.45-s1", "relu-s0"])
+def test_the_committed_figures_are_what_the_present_code_finds(committed, little, row):
+    """One planted dictionary and one suite, judged again: a score that moved makes the whole report out of date."""
+    amount = committed.made["amount"] | {"shares": tuple(committed.made["amount"]["shares"])}
+    suites = tuple(ROOT / "reference_saes" / "ioi-mini" / name for name in ("relu-s0", "topk-k3-s0"))
+    plan = replace(little.plan(lambda *_: None), suites=suites, amount=Amount(**amount))
+    unit = next(unit for unit in plan.units() if unit.about.suite == row)
+    written = next(dict(one) for one in committed.rows if one["suite"] == row and one["split"] == unit.about.split)
+    (found,) = plan.bench.judge_all([unit], lambda _: None)
+    assert found.suite_sha256 == written["suite_sha256"]
+    assert found.figures == pytest.approx(written["figures"], abs=2e-3)

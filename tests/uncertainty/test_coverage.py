@@ -13,7 +13,7 @@ from ioi_bench.uncertainty.compare import names_factor
 from ioi_bench.uncertainty.coverage import LEAST, MOST, coverage
 from ioi_bench.uncertainty.simulated import CONDITIONS, NAMED, simulate
 
-KINDS = ("accuracy", "weight removed", "v", "S", "score of a cell", "IOI score", "paired difference")
+KINDS = ("accuracy", "weight of the edit", "v", "S", "score of a cell", "IOI score", "paired difference")
 ACCURACY, WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight_removed")
 
 

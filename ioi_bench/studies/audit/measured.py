@@ -49,7 +49,7 @@ METRICS: dict[str, Metric] = {
     **{f"score.{method}": Metric(f"IOI score, {method}") for method in SCORED_METHODS},
     "s": Metric("S, mean over cells"),
     "accuracy": Metric(f"edit accuracy, k = {BUDGET}"),
-    "weight": Metric(f"weight removed, k = {BUDGET}", -1),
+    "weight": Metric(f"weight of the edit, k = {BUDGET}", -1),
     "distance": Metric(f"edit distance, k = {BUDGET}", -1),
     "ld_recovered": Metric("LD recovered"),
     "sufficiency": Metric("sufficiency"),

@@ -14,7 +14,7 @@ from ioi_bench.atomic import write_file
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import SCHEMA_VERSION
 from ioi_bench.evaluation.provenance import versions
-from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
+from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS, SCORING
 from ioi_bench.studies.audit import tables
 from ioi_bench.studies.audit.gates import MAX_P, MIN_ICC, MIN_RHO, Verdict
 from ioi_bench.studies.audit.plan import Plan
@@ -105,6 +105,7 @@ def _made(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "circuit": bench.circuit.track,
         "circuit_sha256": bench.circuit.sha256,
         "suites_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+        "scoring": SCORING,
         "code_sha256": code_sha256(),
         "card_schema": SCHEMA_VERSION,
         "cells": [str(cell) for cell in bench.cells],
@@ -147,7 +148,16 @@ def write_audit(found: Audit, folder: Path, verdicts: Path | None = None) -> Non
 
 
 def _named(found: Audit) -> dict[str, Any]:
-    names = ("model", "model_sha256", "spec_sha256", "circuit_sha256", "suites_sha256", "code_sha256", "gates")
+    names = (
+        "model",
+        "model_sha256",
+        "spec_sha256",
+        "circuit_sha256",
+        "suites_sha256",
+        "scoring",
+        "code_sha256",
+        "gates",
+    )
     return {name: found.made[name] for name in names}
 
 

@@ -141,9 +141,9 @@ def _weight(differences: pd.DataFrame) -> Finding:
     pairs = [(one, _compared(differences, "weight", one, "skyline")) for one in _OF_THE_POST]
     evidence = [found for name, own in pairs for found in _means(own, name)]
     return Finding(
-        "Sparse features remove more weight than the skyline",
+        "Edits of sparse features weigh more than those of the skyline",
         "the paper, Fig. 4; METHOD §9's weights",
-        "centred weight removed − the skyline's ≥ 0 for relu, gated and top-k (k = 3), mean over ranked cells, "
+        "weight of the edit − the skyline's ≥ 0 for relu, gated and top-k (k = 3), mean over ranked cells, "
         "exchange, k = 2, on every seed",
         *at_least_on_every_seed(evidence, 0.0),
         tuple(evidence),

@@ -140,9 +140,9 @@ def _accuracy(edits: pd.DataFrame) -> Iterator[str]:
 
 def _weights(edits: pd.DataFrame) -> Iterator[str]:
     cells, headings = _cell_headings(edits)
-    yield f"## 2. Accuracy against weight removed, k = {BUDGET}"
+    yield f"## 2. Accuracy against the weight of the edit, k = {BUDGET}"
     yield ""
-    yield "![Accuracy against weight removed](figures/weight.png)"
+    yield "![Accuracy against the weight of the edit](figures/weight.png)"
     yield ""
     yield "Weight of the edit (docs/method-changes.md):"
     yield ""

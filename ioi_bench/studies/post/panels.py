@@ -109,7 +109,7 @@ def accuracy_chart(edits: pd.DataFrame) -> alt.Chart:
 
 
 def weight_chart(edits: pd.DataFrame) -> alt.Chart:
-    """Accuracy against centred weight removed, a panel a cell; shaded: as good as the skyline."""
+    """Accuracy against the weight of the edit, a panel a cell; shaded: as good as the skyline."""
     import altair as alt
 
     frame = _at_budget(edits)
@@ -137,7 +137,7 @@ def weight_chart(edits: pd.DataFrame) -> alt.Chart:
     ).properties(width=250, height=210)
     facet = alt.Facet("cell:N", sort=list(frame["cell"].drop_duplicates()))
     heading = title(
-        f"Accuracy against weight removed, k = {BUDGET}",
+        f"Accuracy against the weight of the edit, k = {BUDGET}",
         "star: the skyline; shaded: as accurate, with no more weight; dotted: no edit; numbers: k, where there is one",
     )
     chart = panel.facet(facet, data=frame, columns=_COLUMNS, title=heading)

@@ -56,7 +56,7 @@ class Outcomes:
         return dict(iter(self.judged.prompts.groupby(["cell", "method", "budget"], observed=True)))
 
     def of(self, cell: str, method: str, budget: int, kind: str) -> Float[Tensor, " prompt"]:
-        """Accuracy (0 or 1), or centred weight removed, of every prompt.
+        """Accuracy (0 or 1), or weight of the edit, of every prompt.
 
         ``skyline`` is a method, of budget 1.
         """
@@ -87,7 +87,7 @@ def score_table(judged: Iterable[Judged]) -> pd.DataFrame:
 
 
 def edit_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Accuracy and weight removed of every edit: a row a suite, cell and budget; the skyline and no edit come first."""
+    """Accuracy and weight of every edit: a row a suite, cell and budget; the skyline and no edit come first."""
     import pandas as pd
 
     rows = list(_baseline_rows(judged[0].card))
