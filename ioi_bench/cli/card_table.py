@@ -41,7 +41,7 @@ def _headline_method(card: Card) -> str:
 
 def _pair(edit: EditFigures | None) -> str:
     """Accuracy/weight, as the papers' tables print them."""
-    return "–" if edit is None else f"{number(edit.accuracy.value)}/{number(edit.weight_removed.value)}"
+    return "–" if edit is None else f"{number(edit.accuracy.value)}/{number(edit.weight.value)}"
 
 
 def _edit(cell: CardCell, method: str, budget: int) -> EditFigures | None:

@@ -100,6 +100,6 @@ def _table(cells: tuple[SkylineCell, ...]) -> Table:
     for found in cells:
         for row, (kind, figures) in enumerate(found.codes.items()):
             first = (str(found.cell), kind, figure(found.no_edit)) if row == 0 else ("", kind, "")
-            values = (figure(figures.accuracy), figure(figures.weight_removed))
+            values = (figure(figures.accuracy), figure(figures.weight))
             table.add_row(*first, *values, style="" if found.headline else "dim")
     return table

@@ -71,7 +71,7 @@ def _note(cells: Sequence[TrackCell]) -> str:
 def _shown(edits: Mapping[str, AnchorEdits]) -> tuple[float | None, float | None]:
     found = edits.get(HEADLINE_METHOD) or next(iter(edits.values()))
     i = found.budgets.index(SHOWN_BUDGET) if SHOWN_BUDGET in found.budgets else 0
-    return found.accuracy[i], found.weight_removed[i]
+    return found.accuracy[i], found.weight[i]
 
 
 def _mean(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:

@@ -14,7 +14,7 @@ class AnchorEdits(Record):
 
     budgets: tuple[int, ...]
     accuracy: tuple[Number, ...]
-    weight_removed: tuple[Number, ...]
+    weight: tuple[Number, ...]
     s: Figure | None = None
     """S of METHOD §7; none for an edit that no budget bounds, or where the skyline has too little to gain."""
     score: Figure | None = None

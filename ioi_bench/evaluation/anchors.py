@@ -179,7 +179,7 @@ def _edits(draws: CellDraws, method: str, scores: dict[str, list[Tensor]], *, bo
     return AnchorEdits(
         budgets=budgets,
         accuracy=_means(draws.means[0, at], "accuracy"),
-        weight_removed=_means(draws.means[0, at], "weight_removed"),
+        weight=_means(draws.means[0, at], "weight"),
         s=figure(cell_value(draws.values[:, at], budgets), "higher") if bounded else None,
         score=None if score is None else figure(score.score, "higher"),
     )
@@ -201,7 +201,7 @@ def _track_cells(judged: Judged, ranked: Mapping[Cell, RankedCell], boot: Bootst
                 reason=own.reason,
                 no_edit=figure(draws.column(NO_EDIT, "accuracy")),
                 skyline=figure(draws.column(SKYLINE, "accuracy")),
-                skyline_weight=figure(draws.column(SKYLINE, "weight_removed")),
+                skyline_weight=figure(draws.column(SKYLINE, "weight")),
             )
         )
     return tuple(found)
@@ -249,7 +249,7 @@ def _suite_edits(draws: CellDraws, method: str, i: int, scores: dict[str, list[T
     return AnchorEdits(
         budgets=budgets,
         accuracy=_means(means[at], "accuracy"),
-        weight_removed=_means(means[at], "weight_removed"),
+        weight=_means(means[at], "weight"),
         s=figure(s, "higher"),
         score=None if score is None else figure(score, "higher"),
     )

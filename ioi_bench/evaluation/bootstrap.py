@@ -77,6 +77,19 @@ class Bootstrap:
         # A draw may miss every prompt in which the value is defined: 0 / 0 is NaN, as it should be.
         return (total / count).view(len(self.weights), *table.shape[1:])
 
+    def mean_by(
+        self, table: Float[Tensor, "prompt ..."], amount: Float[Tensor, "prompt ..."]
+    ) -> Float[Tensor, "draw ..."]:
+        """Means in which each entry counts by its ``amount``, at least 0; plain ones where all amounts are 0.
+
+        >>> boot = Bootstrap.of(["a", "b"], draws=2)
+        >>> boot.mean_by(torch.tensor([1.0, 0.2]), torch.tensor([3.0, 1.0]))[0].item()
+        0.8
+        """
+        amount = amount.to("cpu", torch.float64).masked_fill(table.isnan(), torch.nan)
+        total = self.mean(amount)
+        return torch.where(total > 0, self.mean(table.to("cpu", torch.float64) * amount) / total, self.mean(table))
+
 
 def intervals(draws: Float[Tensor, "draw ..."]) -> Float[Tensor, "3 ..."]:
     """Value, low and high of every column: row 0, and the 2.5 % and 97.5 % quantiles of the rows below it.

@@ -53,7 +53,7 @@ __all__ = [
     "card_schema",
 ]
 
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 
 
 _MAX_BYTES = 64 << 20  # one with all methods and some baselines has 3 MB
@@ -172,7 +172,7 @@ class Made(Record):
 class Card(Record):
     """A score card."""
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     track: str
     made: Made
     headline: dict[str, HeadlineScore]

@@ -50,7 +50,7 @@ class Figure(Record):
 class EditFigures(Record):
     """What one edit did in a cell: a method at a budget, or the skyline (``budget`` 1).
 
-    ``weight_removed`` is the weight that scores: centred, the larger of what goes out of the base activation and what
+    ``weight`` is the weight that scores: centred, the larger of what goes out of the base activation and what
     comes into the counterfactual's (METHOD §6, docs/method-changes.md). ``weight_added`` is the latter; ``_paper`` is
     the paper's form.
     ``value`` is v_k of METHOD §7; it is empty for cells in which the skyline does not beat no-edit at all.
@@ -62,7 +62,7 @@ class EditFigures(Record):
     accuracy_names: Figure
     ld_gap: Figure
     kl: Figure
-    weight_removed: Figure
+    weight: Figure
     weight_added: Figure
     weight_removed_paper: Figure
     weight_added_paper: Figure
@@ -83,7 +83,7 @@ class NullFigures(Record):
 
     budgets: tuple[int, ...]
     accuracy: tuple[Number, ...]
-    weight_removed: tuple[Number, ...]
+    weight: tuple[Number, ...]
     seeds: int
 
 

@@ -183,9 +183,9 @@ def _row(series: str, edit: EditFigures) -> dict[str, Any]:
     return {
         "series": series,
         "budget": edit.budget,
-        "weight": edit.weight_removed.value,
-        "weight_low": edit.weight_removed.low,
-        "weight_high": edit.weight_removed.high,
+        "weight": edit.weight.value,
+        "weight_low": edit.weight.low,
+        "weight_high": edit.weight.high,
         "accuracy": edit.accuracy.value,
         "accuracy_low": edit.accuracy.low,
         "accuracy_high": edit.accuracy.high,
@@ -197,7 +197,7 @@ def _null_rows(cell: CardCell) -> list[dict[str, Any]]:
     if score is None:
         return []
     null = score.null
-    points = zip(null.budgets, null.weight_removed, null.accuracy, strict=True)
+    points = zip(null.budgets, null.weight, null.accuracy, strict=True)
     return [
         {"series": _NULL, "budget": budget, "weight": weight, "accuracy": accuracy}
         for budget, weight, accuracy in points

@@ -9,7 +9,7 @@ block                   columns that it has, beside what every row has
 ======================  ================================================================================
 edit                    ``cell``, all of `COLUMNS` and ``metrics.NAME`` of plugins; the methods ``no-edit`` and
                         ``skyline`` come first
-edit of random ones     ``cell``, ``accuracy``, ``weight_removed``; ``dictionary`` is ``random 0``, ``random 1``, …
+edit of random ones     ``cell``, `NULL_COLUMNS`; ``dictionary`` is ``random 0``, ``random 1``, …
 cross-section           ``cross_section``, the logit differences and KL of `faithful.COLUMNS`; its method is
                         ``reconstruction``
 site                    ``site``, `PARTS`; its method is ``reconstruction``
@@ -58,7 +58,7 @@ __all__ = [
     "to_tables",
 ]
 
-FORMAT = "2"
+FORMAT = "3"
 """Written into the file under the key ``ioi_bench_prompts``; files before it had the first kind of block alone."""
 
 FORMAT_KEY = "ioi_bench_prompts"
@@ -66,7 +66,7 @@ SUITE, RECONSTRUCTION = "suite", "reconstruction"
 PARTS = ("active", "residual", "variance")
 """Of one site: features that are active, ``‖a − â‖²`` and ``‖a − E[a]‖²``."""
 
-NULL_COLUMNS = ("accuracy", "weight_removed")
+NULL_COLUMNS = ("accuracy", "weight", "moved")
 TRUTHS = ("accuracy", "accuracy_names")
 PLACES = ("cell", "cross_section", "site")
 IDENTITY = ("template", "prefix", "pattern", "io", "s")

@@ -49,7 +49,7 @@ _MAX_THRIFT = 1 << 22  # of one string or list in the footer
 
 _LONGEST, _MOST_STRINGS = 100, 4096  # of names, sites and methods; ioi-bench's own are under 40 bytes
 
-_UNDEFINED = {"weight_removed", "weight_added", "weight_removed_paper", "weight_added_paper"}
+_UNDEFINED = {"weight", "moved", "weight_added", "weight_removed_paper", "weight_added_paper"}
 _UNDEFINED |= {*KEPT.values(), *REMOVED.values()}
 """Columns in which a value may be undefined; in those of plugins' metrics, too."""
 

@@ -22,6 +22,7 @@ from ioi_bench.metrics import (
     edit_weight,
     feature_weights,
     logit_difference_gap,
+    moved,
     moved_aside,
 )
 from ioi_bench.sites import Site
@@ -48,7 +49,8 @@ Activations = Mapping[Site, Float[Tensor, "prompt d_in"]]
 
 JUDGED = ("accuracy", "accuracy_names", "ld_gap", "kl")
 MOVED = (
-    "weight_removed",
+    "weight",
+    "moved",
     "weight_added",
     "weight_removed_paper",
     "weight_added_paper",
@@ -59,7 +61,10 @@ MOVED = (
     "nan_share",
 )
 COLUMNS = JUDGED + MOVED
-"""What is known of each prompt under each edit: from the patched run, then from the edit itself (mean over sites)."""
+"""What is known of each prompt under each edit: from the patched run, then from the edit itself (mean over sites).
+
+``weight`` is what scores; its mean, over sites as over prompts, is weighted by ``moved``: how far the edit goes there.
+"""
 
 _LOGITS_AT_ONCE = 1 << 26
 
@@ -101,15 +106,29 @@ def edit_sites(
     """All methods × budgets at all sites of a cell."""
     keys = tuple((method, budget) for method in methods for budget in budgets)
     written: dict[Site, Tensor] = {}
-    moved = []
+    of_sites = []
     for site, a_s in batch.a_s.items():
         pair = _site_pair(batch, site, codes[site])
         edits = [method(pair.inputs, budgets) for method in methods.values()]
         written[site] = torch.cat([edit.edited for edit in edits])
-        moved.append(torch.cat([_moved(pair, edit, a_s, batch.a_t[site]) for edit in edits]))
+        of_sites.append(torch.cat([_moved(pair, edit, a_s, batch.a_t[site]) for edit in edits]))
     activations = tuple({site: values[i] for site, values in written.items()} for i in range(len(keys)))
-    # Mean over sites; weights that have no value are left out, and their share is the last column.
-    return SiteEdits(keys, activations, torch.stack(moved).nanmean(0).transpose(0, 1))
+    return SiteEdits(keys, activations, _over_sites(torch.stack(of_sites)).transpose(0, 1))
+
+
+def _over_sites(each: Float[Tensor, "site edit prompt column"]) -> Float[Tensor, "edit prompt column"]:
+    """Means over sites; weights that have no value are left out, and their share is the last column.
+
+    The weight that scores is weighted by how far each site was moved: those that an edit leaves alone must not pay for
+    the others.
+    """
+    found = each.nanmean(0)
+    weight, far = (each[..., MOVED.index(name)] for name in ("weight", "moved"))
+    total = far.nansum(0)
+    found[..., MOVED.index("weight")] = torch.where(
+        total > 0, (weight * far).nansum(0) / total, found[..., MOVED.index("weight")]
+    )
+    return found
 
 
 def unedited(batch: CellBatch) -> Float[Tensor, "prompt edit column"]:
@@ -171,7 +190,8 @@ def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tenso
     weight = edit_weight(pair.weights_s, _weights_added(pair, edit), edit.removed, edit.added, edit.budgets)
     distance = edit_distance(edit.edited, a_s, a_t)
     columns = {
-        "weight_removed": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
+        "weight": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
+        "moved": moved(edit.edited, a_s, pair.base_activation),
         "weight_added": weight.added,
         "weight_removed_paper": weight.removed_paper,
         "weight_added_paper": weight.added_paper,

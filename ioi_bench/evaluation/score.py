@@ -28,7 +28,7 @@ __all__ = [
     "untrained_reason",
 ]
 
-SCORING = "ioi-v1.1"
+SCORING = "ioi-v1.2"
 """The version of METHOD's edits, metrics and score: only cards of one version are compared (docs/method-changes.md)."""
 SCORED_BUDGETS = (1, 2, 4)
 SCORED_METHODS = ("exchange", "aware", "universal")

@@ -45,7 +45,7 @@ _SHOWN: dict[str, Direction] = {
     "accuracy_names": "higher",
     "ld_gap": "lower",
     "kl": "lower",
-    "weight_removed": "lower",
+    "weight": "lower",
     "weight_added": "lower",
     "weight_removed_paper": "lower",
     "weight_added_paper": "lower",
@@ -97,8 +97,8 @@ class CellDraws:
 
 def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
     """Draw the means of a cell's table, and value its edits."""
-    means, null_means = boot.mean(table.edits), boot.mean(table.null)
-    at, accuracy, weight = table.keys.index, COLUMNS.index("accuracy"), COLUMNS.index("weight_removed")
+    means, null_means = _means(table.edits, boot), _means(table.null, boot)
+    at, accuracy, weight = table.keys.index, COLUMNS.index("accuracy"), COLUMNS.index("weight")
     no_edit, skyline = means[:, at(NO_EDIT), accuracy], means[:, at(SKYLINE), accuracy]
     skyline_weight = means[:, at(SKYLINE), weight]
 
@@ -115,8 +115,18 @@ def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
     found = CellDraws(table.keys, means, valued(means), table.null_keys, null_means, valued(null_means))
     if table.anchors is None:
         return found
-    anchors = boot.mean(table.anchors)
+    anchors = _means(table.anchors, boot)
     return replace(found, anchor_means=anchors, anchor_values=valued(anchors))
+
+
+def _means(some: Float[Tensor, "prompt ... column"], boot: Bootstrap) -> Float[Tensor, "draw ... column"]:
+    """Means over prompts. That of the weight is by how far each prompt was moved: prompts that an edit leaves alone must
+    not pay for those that it moves as a whole."""
+    means = boot.mean(some)
+    weight, moved = (COLUMNS.index(name) for name in ("weight", "moved"))
+    if some.shape[-1] > moved and some.numel():
+        means[..., weight] = boot.mean_by(some[..., weight], some[..., moved])
+    return means
 
 
 def edit_figures(
@@ -199,7 +209,7 @@ def _null_figures(draws: CellDraws, method: str) -> NullFigures:
     return NullFigures(
         budgets=tuple(draws.null_keys[i][1] for i in at),
         accuracy=tuple(means[at, COLUMNS.index("accuracy")].tolist()),
-        weight_removed=tuple(means[at, COLUMNS.index("weight_removed")].tolist()),
+        weight=tuple(means[at, COLUMNS.index("weight")].tolist()),
         seeds=draws.null_means.shape[1],
     )
 

@@ -71,7 +71,7 @@ def _constants(cell: CardCell, known: TrackCell) -> Iterator[tuple[str, Figure, 
     skyline = cell.skyline["mean"]
     yield "the accuracy without an edit", cell.no_edit, known.no_edit
     yield "the skyline's accuracy", skyline.accuracy, known.skyline
-    yield "the skyline's weight", skyline.weight_removed, known.skyline_weight
+    yield "the skyline's weight", skyline.weight, known.skyline_weight
 
 
 def _allowed(own: Figure, n_known: int, n_card: int) -> float:
@@ -108,7 +108,7 @@ def _row_faults(row: Anchor, scored: list[CardCell], methods: list[str]) -> Iter
             own, where = cell.scores[method], f"{row.name} in {cell.name} under {method}"
             if row.name == MATCHED:
                 same = edits.s is not None and edits.score is None and _near(edits.s.value, own.s_null.value)
-                if not same or (edits.accuracy, edits.weight_removed) != (own.null.accuracy, own.null.weight_removed):
+                if not same or (edits.accuracy, edits.weight) != (own.null.accuracy, own.null.weight):
                     yield f"{where} is not the null of the card's score"
                 continue
             score = edits.score

@@ -7,7 +7,7 @@ from ioi_bench.metrics.codes import CodeStatistics, code_statistics
 from ioi_bench.metrics.divergence import Divergence, divergence
 from ioi_bench.metrics.edit_accuracy import EditAccuracy, edit_accuracy
 from ioi_bench.metrics.edit_distance import EditDistance, edit_distance
-from ioi_bench.metrics.edit_weight import EditWeight, FeatureWeights, edit_weight, feature_weights, moved_aside
+from ioi_bench.metrics.edit_weight import EditWeight, FeatureWeights, edit_weight, feature_weights, moved, moved_aside
 from ioi_bench.metrics.geometry import Geometry, geometry
 from ioi_bench.metrics.interpretability import (
     ActivityCounts,
@@ -61,6 +61,7 @@ __all__ = [
     "logit_difference",
     "logit_difference_gap",
     "mean_correlation",
+    "moved",
     "moved_aside",
     "necessity",
     "rank_correlation",

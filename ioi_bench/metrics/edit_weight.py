@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights", "moved_aside"]
+__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights", "moved", "moved_aside"]
 
 _RELATIVE_ZERO = 1e-12
 
@@ -131,6 +131,18 @@ def moved_aside(
     aside = step - (step * unit).sum(-1, keepdim=True) * unit
     whole = (a_s - a_mean).square().sum(-1)
     return aside.square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
+
+
+def moved(
+    edited: Float[Tensor, "budget prompt d_in"], a_s: Float[Tensor, "prompt d_in"], a_mean: Float[Tensor, " d_in"]
+) -> Float[Tensor, "budget prompt"]:
+    """How far an edit moves the activation, ``‖edited − a_s‖²``, as a share of ``‖a_s − E a‖²``; NaN where that is 0.
+
+    >>> moved(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.full((2,), 2.0)).tolist()
+    [[0.25]]
+    """
+    whole = (a_s - a_mean).square().sum(-1)
+    return (edited - a_s).square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

@@ -120,14 +120,14 @@ def _against_weight(cell: CardCell, methods: Sequence[str]) -> str:
     panel = _Panel((0, 1), (0, 1))
     sky = cell.skyline.get("mean")
     parts = [panel.frame((0, 0.25, 0.5, 0.75, 1), "weight of the edit", "edit accuracy")]
-    if sky is not None and sky.accuracy.value is not None and sky.weight_removed.value is not None:
-        x, y = panel.x(sky.weight_removed.value), panel.y(sky.accuracy.value)
+    if sky is not None and sky.accuracy.value is not None and sky.weight.value is not None:
+        x, y = panel.x(sky.weight.value), panel.y(sky.accuracy.value)
         parts.append(
             f'<path class="sky-line" d="M{panel.left} {y:.1f}H{panel.width - 8}M{x:.1f} 8V{panel.height - 32}"/>'
         )
     for method in methods:
         css = method_class(method, methods)
-        own = [(e.weight_removed.value, e.accuracy.value, e) for e in cell.edits if e.method == method]
+        own = [(e.weight.value, e.accuracy.value, e) for e in cell.edits if e.method == method]
         points = [(x, y, edit) for x, y, edit in own if x is not None and y is not None]
         parts.append(_path(panel, css, [(x, y) for x, y, _ in points]))
         parts += [_bars(panel, css, edit) for _, _, edit in points]
@@ -143,14 +143,14 @@ def _reference_marks(panel: _Panel, cell: CardCell, sky: EditFigures | None) -> 
     score = cell.scores.get(HEADLINE_METHOD)
     if score is not None:
         null = score.null
-        for budget, y, x in zip(null.budgets, null.accuracy, null.weight_removed, strict=False):
+        for budget, y, x in zip(null.budgets, null.accuracy, null.weight, strict=False):
             if x is not None and y is not None:
                 parts.append(panel.mark("null", x, y, f"matched random, budget {budget}: {number(y)} at {number(x)}"))
     if cell.no_edit.value is not None:
         parts.append(panel.mark("no-edit", 0, cell.no_edit.value, f"no edit: {number(cell.no_edit.value)}"))
-    if sky is not None and sky.accuracy.value is not None and sky.weight_removed.value is not None:
-        told = f"skyline: {number(sky.accuracy.value)} at weight {number(sky.weight_removed.value)}"
-        parts.append(panel.mark("skyline", sky.weight_removed.value, sky.accuracy.value, told))
+    if sky is not None and sky.accuracy.value is not None and sky.weight.value is not None:
+        told = f"skyline: {number(sky.accuracy.value)} at weight {number(sky.weight.value)}"
+        parts.append(panel.mark("skyline", sky.weight.value, sky.accuracy.value, told))
     return parts
 
 
@@ -182,7 +182,7 @@ def _path(panel: _Panel, css: str, points: Sequence[tuple[float, float]]) -> str
 
 def _bars(panel: _Panel, css: str, edit: EditFigures) -> str:
     """The point's intervals, as a cross."""
-    accuracy, weight = edit.accuracy, edit.weight_removed
+    accuracy, weight = edit.accuracy, edit.weight
     if None in (accuracy.low, accuracy.high, weight.low, weight.high):
         return ""
     x, y = panel.x(weight.value or 0.0), panel.y(accuracy.value or 0.0)
@@ -192,7 +192,7 @@ def _bars(panel: _Panel, css: str, edit: EditFigures) -> str:
 
 
 def _told(edit: EditFigures) -> str:
-    accuracy, weight = edit.accuracy, edit.weight_removed
+    accuracy, weight = edit.accuracy, edit.weight
     return (
         f"{edit.method}, budget {edit.budget}: accuracy {number(accuracy.value)} [{number(accuracy.low)}, "
         f"{number(accuracy.high)}], weight of the edit {number(weight.value)}"

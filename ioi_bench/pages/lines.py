@@ -66,7 +66,7 @@ def _lines(shown: Shown) -> Iterator[Line]:
         yield _line(section, "score", None if score is None or not cell.ranked else score.score, "higher")
         if (edit := edit_of(cell, HEADLINE_METHOD, budget)) is not None:
             yield _line(section, f"accuracy, budget {budget}", edit.accuracy)
-            yield _line(section, f"weight of the edit, budget {budget}", edit.weight_removed)
+            yield _line(section, f"weight of the edit, budget {budget}", edit.weight)
         faithful = cell.faithfulness
         yield _line(section, "L0", faithful.l0, digits=1)
         yield _line(section, "variance unexplained", faithful.fvu)

@@ -103,7 +103,7 @@ def row_of(shown: Shown, draws: ScoreDraws | None, contradicted: str = "") -> Ro
         scores=scores,
         cells=tuple(_mark(cell) for cell in card.cells if cell.headline),
         points=tuple(point for budget in card.made.budgets if (point := _edits(scored, budget)) is not None),
-        skyline=_mean(1, [(e.accuracy, e.weight_removed) for e in (cell.skyline.get("mean") for cell in scored) if e]),
+        skyline=_mean(1, [(e.accuracy, e.weight) for e in (cell.skyline.get("mean") for cell in scored) if e]),
         no_edit=_mean(0, [(cell.no_edit, Figure(value=0.0)) for cell in scored]),
         nulls=tuple(_nulls(scored)),
         draws=draws,
@@ -118,7 +118,7 @@ def _mark(cell: CardCell) -> CellMark:
 
 def _edits(cells: Sequence[CardCell], budget: int) -> Point | None:
     found = [edit_of(cell, HEADLINE_METHOD, budget) for cell in cells]
-    return _mean(budget, [(edit.accuracy, edit.weight_removed) for edit in found if edit is not None])
+    return _mean(budget, [(edit.accuracy, edit.weight) for edit in found if edit is not None])
 
 
 def _mean(budget: int, figures: Sequence[tuple[Figure, Figure]]) -> Point | None:
@@ -139,7 +139,7 @@ def _nulls(cells: Sequence[CardCell]) -> list[Point]:
         if (score := cell.scores.get(HEADLINE_METHOD)) is None:
             continue
         null = score.null
-        for budget, accuracy, weight in zip(null.budgets, null.accuracy, null.weight_removed, strict=False):
+        for budget, accuracy, weight in zip(null.budgets, null.accuracy, null.weight, strict=False):
             if accuracy is not None and weight is not None:
                 by_budget.setdefault(budget, []).append((accuracy, weight))
     found = [_point(budget, pairs) for budget, pairs in sorted(by_budget.items())]

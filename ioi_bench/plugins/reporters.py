@@ -65,7 +65,7 @@ def write_markdown(card: Any, path: Path) -> None:
 def _cell(cell: Any, method: str, budget: int) -> list[str]:
     edit, score = cell.edit(method, budget), cell.scores.get(method)
     shown = _figure(score.score) if score is not None and cell.ranked else f"unranked: {cell.reason}"
-    figures = (cell.no_edit, cell.skyline["mean"].accuracy, edit.accuracy, edit.weight_removed)
+    figures = (cell.no_edit, cell.skyline["mean"].accuracy, edit.accuracy, edit.weight)
     return [cell.name, *map(_figure, figures), shown]
 
 

@@ -23,7 +23,7 @@ BENCHMARKS = 500
 LEAST, MOST = 0.92, 0.98
 """What the share of intervals that hold the truth must lie between."""
 
-_ACCURACY, _WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight_removed")
+_ACCURACY, _WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight")
 _ROUNDING = 1e-9
 
 

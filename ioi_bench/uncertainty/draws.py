@@ -39,7 +39,8 @@ _MAX_DRAWS, _MAX_SEEDS = 10_000, 16
 _MAX_DRAWN = 50_000_000  # draws by prompts, or by edits; a card of 5,000 prompts and 1,000 draws has a tenth
 _DICTIONARY, _SUITE = "dictionary", "suite"
 _PROMPT = ("template", "prefix", "pattern", "io", "s")
-_FIGURES = ("cell", "prompt", "method", "budget", "accuracy", "weight_removed")
+_RESULTS = ("accuracy", "weight", "moved")
+_FIGURES = ("cell", "prompt", "method", "budget", *_RESULTS)
 _NO_EDIT, _SKYLINE = ("no-edit", 0), ("skyline", 1)
 
 
@@ -184,12 +185,18 @@ def _drawn(card: Card, table: Any, by: Sequence[Cluster]) -> dict[Cluster, CellS
     drawn = {}
     for cluster in by:
         boot = _bootstrap(prompts, made.n_draws, made.seed, cluster)
-        means = boot.mean(torch.from_numpy(figures))  # [draw, cell, edit, (accuracy, weight)]
+        means = _means(boot, figures)
         s = _cell_values(means, means[:, :, 2:], budgets)
-        random = [_cell_values(means, boot.mean(torch.from_numpy(null)), budgets) for null in nulls]
+        random = [_cell_values(means, _means(boot, null), budgets) for null in nulls]
         s_null = torch.stack(random).mean(0) if random else torch.tensor(stated, dtype=s.dtype).expand_as(s)
         drawn[cluster] = CellScores(paired, cells, null_normalised(s, s_null).numpy())
     return drawn
+
+
+def _means(boot: Bootstrap, figures: np.ndarray) -> Tensor:
+    """``[draw, cell, edit, (accuracy, weight)]``; the weight's is by how far each prompt was moved."""
+    accuracy, weight, moved = torch.from_numpy(figures).unbind(-1)
+    return torch.stack([boot.mean(accuracy), boot.mean_by(weight, moved)], -1)
 
 
 def _cell_values(means: Tensor, edited: Tensor, budgets: Sequence[int]) -> Tensor:
@@ -222,7 +229,7 @@ def _prompts(rows: Any) -> _Prompts:
 def _grid(
     table: Any, cells: Sequence[str], keys: Sequence[tuple[str, int]], n: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """``[prompt, cell, edit, (accuracy, weight)]``, and a row of each prompt; None where one is missing or twice."""
+    """``[prompt, cell, edit, result]`` (`_RESULTS`), and a row of each prompt; None where one is missing or twice."""
     if table is None or not cells:
         return None
     cell, prompt, edit = _index(table["cell"], cells), table["prompt"].to_numpy(), _edit_index(table, keys)
@@ -230,13 +237,13 @@ def _grid(
     if kept.sum() != n * len(cells) * len(keys):
         return None
     where = prompt[kept], cell[kept], edit[kept]
-    grid = np.full((n, len(cells), len(keys), 2), np.nan)
+    grid = np.full((n, len(cells), len(keys), len(_RESULTS)), np.nan)
     seen = np.zeros(grid.shape[:3], dtype=bool)
     seen[where] = True
     if not seen.all():
         return None
-    grid[(*where, 0)] = table["accuracy"].to_numpy()[kept]
-    grid[(*where, 1)] = table["weight_removed"].to_numpy()[kept]
+    for i, name in enumerate(_RESULTS):
+        grid[(*where, i)] = table[name].to_numpy()[kept]
     first = np.full(n, -1)
     first[prompt[kept]] = np.flatnonzero(kept)
     return grid, first

@@ -28,8 +28,9 @@ Three = tuple[float, float, float]
 A, B = "a", "b"
 """The two dictionaries of a simulated benchmark, as edit methods of its tables."""
 
-_ACCURACY, _WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight_removed")
-_COLUMNS = _WEIGHT + 1  # those after it are not needed
+_ACCURACY, _WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight")
+_MOVED = COLUMNS.index("moved")
+_COLUMNS = _MOVED + 1  # those after it are not needed
 _SKYLINE_WEIGHT = 0.6
 
 
@@ -158,7 +159,8 @@ def simulate(condition: Condition, *, prompts: int, names: int = 108, seed: int 
     threshold, wide = torch.special.ndtri(accuracy), spread[:, None, None]
     drawn, true, beyond = [], [], []
     for apart in condition.apart:
-        weight = _weights(condition, apart)
+        # so that the weight that scores is the condition's
+        weight = _weights(condition, apart) * torch.exp(-(spread**2))
         rest = NAMED["accuracy"].prompt
         known, noise = _variable(NAMED["accuracy"], len(accuracy), names, prompts, generator)
         right = (threshold + known[:, io, s].T + noise.T > 0).double()
@@ -166,10 +168,12 @@ def simulate(condition: Condition, *, prompts: int, names: int = 108, seed: int 
         rest = NAMED["weight"].prompt
         known, noise = _variable(NAMED["weight"], len(accuracy), names, prompts, generator)
         weights = weight * torch.exp(spread * (known[:, io, s].T + noise.T) - spread**2 / 2)
-        weight_given = _over_pairs(weight[:, None, None] * torch.exp(wide * known - wide**2 * (1 - rest) / 2))
-        drawn.append(_table(right, weights))
-        true.append(_table(right_given[None], weight_given[None]))
-        beyond.append(_table(accuracy[None], weight[None]))
+        given = weight[:, None, None] * torch.exp(wide * known - wide**2 * (1 - rest) / 2)
+        moved_given = _over_pairs(given)
+        weight_given = _over_pairs(given.square() * torch.exp(wide**2 * rest)) / moved_given.where(weight > 0, 1.0)
+        drawn.append(_table(right, weights, weights))
+        true.append(_table(right_given[None], weight_given[None], moved_given[None]))
+        beyond.append(_table(accuracy[None], (weight * torch.exp(spread**2))[None], weight[None]))
     return Benchmark(io, s, tuple(drawn), tuple(true), tuple(beyond))
 
 
@@ -215,9 +219,11 @@ def _over_pairs(given: Float[Tensor, "edit name name"]) -> Float[Tensor, " edit"
     return total / (names * (names - 1))
 
 
-def _table(accuracy: Float[Tensor, "prompt edit"], weight: Float[Tensor, "prompt edit"]) -> CellTable:
+def _table(
+    accuracy: Float[Tensor, "prompt edit"], weight: Float[Tensor, "prompt edit"], moved: Float[Tensor, "prompt edit"]
+) -> CellTable:
     """Results as a table; both dictionaries have the same random ones."""
     columns = accuracy.new_zeros(*accuracy.shape, _COLUMNS)
-    columns[..., _ACCURACY], columns[..., _WEIGHT] = accuracy, weight
+    columns[..., _ACCURACY], columns[..., _WEIGHT], columns[..., _MOVED] = accuracy, weight, moved
     edits, null = columns[:, : len(_KEYS)], columns[:, len(_KEYS) :].unflatten(1, (NULL_SEEDS, -1))
     return CellTable(_KEYS, edits, _NULL_KEYS, torch.cat([null, null], 2))

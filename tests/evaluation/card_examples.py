@@ -35,14 +35,14 @@ def some_figure(value: float = 0.5, direction: str = "higher") -> Figure:
 def some_edit(method: str, budget: int, accuracy: float = 0.5, weight: float = 0.4) -> EditFigures:
     names = set(EditFigures.model_fields) - {"method", "budget", "n_removed", "n_added", "nan_dropped", "metrics"}
     figures = {name: some_figure() for name in names}
-    figures |= {"accuracy": some_figure(accuracy), "weight_removed": some_figure(weight, "lower")}
+    figures |= {"accuracy": some_figure(accuracy), "weight": some_figure(weight, "lower")}
     return EditFigures(method=method, budget=budget, n_removed=1.0, n_added=1.0, nan_dropped=0, **figures)
 
 
 def some_cell(name: str = "io@nm-out", *, ranked: bool = True) -> CardCell:
     attribute, cross_section = name.split("@")
     faithfulness = {field: some_figure() for field in Faithfulness.model_fields if field != "ld_recovered_reliable"}
-    null = NullFigures(budgets=(1, 2, 4), accuracy=(0.0, 0.1, 0.2), weight_removed=(0.1, 0.2, 0.3), seeds=3)
+    null = NullFigures(budgets=(1, 2, 4), accuracy=(0.0, 0.1, 0.2), weight=(0.1, 0.2, 0.3), seeds=3)
     score = CellScore(s=some_figure(), s_null=some_figure(0.0, "none"), score=some_figure(0.6), null=null)
     edits = [
         ("exchange", 1, 0.1, 0.2),
@@ -84,7 +84,7 @@ def some_cross_section(name: str = "nm-out") -> CrossSectionFigures:
 def some_anchors() -> CardAnchors:
     def row(name: str, score: float) -> Anchor:
         edits = AnchorEdits(
-            budgets=(1, 2), accuracy=(0.1, 0.2), weight_removed=(0.3, 0.4), s=some_figure(0.1), score=some_figure(score)
+            budgets=(1, 2), accuracy=(0.1, 0.2), weight=(0.3, 0.4), s=some_figure(0.1), score=some_figure(score)
         )
         cells = tuple(AnchorCell(name=cell, edits={"exchange": edits}) for cell in ("io@nm-out", "pos@si-out"))
         return Anchor(name=name, summary=f"what {name} is", headline={"exchange": some_figure(score)}, cells=cells)

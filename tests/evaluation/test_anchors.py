@@ -69,7 +69,7 @@ def only(row, cell):
     (edits,) = next(one for one in row.cells if one.name == str(cell)).edits.values()
     assert edits.s is None
     assert edits.score is None
-    return edits.accuracy, edits.weight_removed
+    return edits.accuracy, edits.weight
 
 
 def test_no_edit_is_the_tracks_no_edit_and_moves_nothing(found):
@@ -191,7 +191,7 @@ def test_the_permuted_decoder_on_a_card_is_the_baseline_of_that_name(card):
         for method, found in cell.edits.items():
             own = [edit for edit in edits if edit.method == method]
             assert found.accuracy == tuple(edit.accuracy.value for edit in own)
-            assert found.weight_removed == pytest.approx([edit.weight_removed.value for edit in own], abs=1e-5)
+            assert found.weight == pytest.approx([edit.weight.value for edit in own], abs=1e-5)
 
 
 def test_a_card_shows_the_anchors_that_ship(card, mini):

@@ -58,9 +58,9 @@ def test_an_independent_program_finds_the_same_figures(card, name):
     edits = [edit for edit in cell.edits if edit.method == "exchange"]
     score = cell.scores["exchange"]
     close = {"abs": 2e-4}
-    assert cell.skyline["mean"].weight_removed.value == pytest.approx(known["skyline_weight"], **close)
+    assert cell.skyline["mean"].weight.value == pytest.approx(known["skyline_weight"], **close)
     assert [edit.accuracy.value for edit in edits] == pytest.approx(known["accuracy"], abs=0.0051)  # one prompt of 200
-    assert [edit.weight_removed.value for edit in edits] == pytest.approx(known["weight"], **close)
+    assert [edit.weight.value for edit in edits] == pytest.approx(known["weight"], **close)
     assert [edit.distance.value for edit in edits] == pytest.approx(known["distance"], rel=1e-4)
     assert score.s.value == pytest.approx(known["s"], abs=5e-3)
     assert score.s_null.value == pytest.approx(known["s_null"], abs=2e-3)

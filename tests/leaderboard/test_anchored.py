@@ -23,7 +23,7 @@ def full(honest):
     for cell in honest.cells:
         if cell.name in known:
             own, sky = known[cell.name], cell.skyline["mean"]
-            mean = sky.model_copy(update={"accuracy": own.skyline, "weight_removed": own.skyline_weight})
+            mean = sky.model_copy(update={"accuracy": own.skyline, "weight": own.skyline_weight})
             cell = cell.model_copy(update={"no_edit": own.no_edit, "skyline": {**cell.skyline, "mean": mean}})
         cells.append(cell)
     made = honest.made.model_copy(update={"n_train_prompts": 20_000, "n_prompts": 1000, "full_train": True})
@@ -98,7 +98,7 @@ def test_a_null_that_is_not_the_scores_is_refused(honest):
     [
         (lambda cell: {"no_edit": moved(cell.no_edit, 0.2)}, "the accuracy without an edit of pos@si-v is"),
         (lambda cell: {"skyline": skyline(cell, accuracy=-0.2)}, "the skyline's accuracy of pos@si-v is"),
-        (lambda cell: {"skyline": skyline(cell, weight_removed=0.2)}, "the skyline's weight of pos@si-v is"),
+        (lambda cell: {"skyline": skyline(cell, weight=0.2)}, "the skyline's weight of pos@si-v is"),
     ],
 )
 def test_forged_constants_are_found(full, forge, says):

@@ -140,7 +140,7 @@ FORGED = [
     (("headline", "exchange", "score", "low"), 0.98),
     (("headline", "exchange", "n_cells"), 6),
     (("cells", 0, "no_edit", "high"), 0.5),
-    (("cells", 0, "skyline", "mean", "weight_removed", "value"), 0.9),
+    (("cells", 0, "skyline", "mean", "weight", "value"), 0.9),
     (("cells", 0, "edits", 1, "accuracy", "value"), 0.999),
     (("cells", 0, "edits", 1, "distance_relative", "high"), 3.0),
     (("cells", 0, "edits", 2, "n_removed"), 1.234),
@@ -331,7 +331,7 @@ def test_rows_that_do_not_belong(small, tmp_path, column, value, said):
     assert said in check.detail
 
 
-@pytest.mark.parametrize("column", ["accuracy", "kl", "weight_removed", "distance", "ld_sae", "active", "residual"])
+@pytest.mark.parametrize("column", ["accuracy", "kl", "weight", "distance", "ld_sae", "active", "residual"])
 def test_one_prompt_edited_shows_in_its_figure(small, tmp_path, column):
     values = pq.read_table(small.prompts, columns=[column])[column].to_pylist()
     row = next(i for i, value in enumerate(values) if i > 300 and value not in (None, 0.0, False))
@@ -345,8 +345,8 @@ def test_one_prompt_edited_shows_in_its_figure(small, tmp_path, column):
 def test_random_dictionaries_are_in_the_file(small, tmp_path):
     frame = pd.read_parquet(small.prompts)
     row = int(np.flatnonzero(frame["dictionary"] == "random 1")[0])
-    path = edited(small, tmp_path / "prompts.parquet", lambda columns: put(columns, "weight_removed", row, 40.0))
-    assert "null.weight_removed" in refusal(small.card, small, path).detail
+    path = edited(small, tmp_path / "prompts.parquet", lambda columns: put(columns, "weight", row, 40.0))
+    assert "null.weight" in refusal(small.card, small, path).detail
 
 
 def test_truncated_empty_and_absent_files(small, tmp_path):

@@ -53,12 +53,12 @@ def values_of(frame, counts, cell, dictionary):
     """v_k of budgets 1, 2, 4 under exchange, from accuracy and weight alone."""
     no = means(frame, counts, "accuracy", cell=cell, method="no-edit", budget=0)
     sky = means(frame, counts, "accuracy", cell=cell, method="skyline", budget=1)
-    w_sky = means(frame, counts, "weight_removed", cell=cell, method="skyline", budget=1)
+    w_sky = means(frame, counts, "weight", cell=cell, method="skyline", budget=1)
     found = []
     for k in (1, 2, 4):
         keys = {"cell": cell, "dictionary": dictionary, "method": "exchange", "budget": k}
         y = (means(frame, counts, "accuracy", **keys) - no) / (sky - no)
-        x = (means(frame, counts, "weight_removed", **keys) - w_sky) / np.maximum(1 - w_sky, 0.1)
+        x = (means(frame, counts, "weight", **keys) - w_sky) / np.maximum(1 - w_sky, 0.1)
         found.append(y * (1 - np.clip(x, 0, 1)))
     return np.array(found)
 
@@ -121,7 +121,7 @@ def test_edits_by_hand(small, frame, counts):
         ends = stats.beta(share * n + 0.5, (1 - share) * n + 0.5).ppf([0.025, 0.975])
         assert 0 < share < 1
         assert shown(getattr(edit, name)) == pytest.approx([share, *ends], abs=1e-6)
-    for name in ("ld_gap", "kl", "weight_removed", "weight_added_paper", "distance"):
+    for name in ("ld_gap", "kl", "weight", "weight_added_paper", "distance"):
         assert shown(getattr(edit, name)) == pytest.approx(interval(means(frame, counts, name, **keys)), abs=1e-6)
     ratio = means(frame, counts, "distance", **keys) / means(frame, counts, "distance_unedited", **keys)
     assert shown(edit.distance_relative) == pytest.approx(interval(ratio), abs=1e-6)

@@ -145,8 +145,14 @@ def aside(step: Tensor, way: Tensor, own: Tensor) -> Tensor:
     return (step - (step @ way) / (way @ way) * way).square().sum() / own.square().sum()
 
 
+def far(step: Tensor, own: Tensor) -> Tensor:
+    """How far a step goes, as a share of the activation's own variance."""
+    return step.square().sum() / own.square().sum()
+
+
 def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
-    """METHOD §5: per budget the edited activations, the weight that scores and the distance left, each by prompt."""
+    """METHOD §5, per budget, each by prompt: the edited activations, the weight that scores, the distance left, and how
+    far the edit moves."""
     mean, a_mean, prompts = d.encode(a_s).mean(0), a_s.double().mean(0), []
     for s, t, f_s, f_t in zip(a_s.double(), a_t.double(), d.encode(a_s), d.encode(a_t), strict=True):
         # contributions less their means over the base prompts
@@ -161,13 +167,13 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             changed = [j for j in chosen if f_s[j] != f_t[j]]
             sides = shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean)
             weight = torch.stack([*sides, aside(a - s, t - s, s - a_mean)]).max()
-            rounds.append((a, weight, (a - t).norm()))
+            rounds.append((a, weight, (a - t).norm(), far(a - s, s - a_mean)))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
 
 
-def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, Tensor]:
-    """Mean codes (METHOD §3): what the edit of an attribute adds, and the weight that scores, by prompt."""
+def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, ...]:
+    """Mean codes (METHOD §3), by prompt: what the edit of an attribute adds, the weight that scores, and how far it moves."""
     rows: dict[tuple[str, str], list[int]] = {}
     for i, prompt in enumerate(train.prompts):
         for name in ATTRIBUTES:
@@ -176,7 +182,7 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
     codes = {key: centred[at].mean(0) for key, at in rows.items()}
     values = [prompt.value((attribute,)) for prompt in test.prompts]
     often = {value: values.count(value) / len(values) for value in {*values}}
-    steps, weights, (own, other) = [], [], (a.double() - a_s.double().mean(0) for a in (a_s, a_t))
+    steps, weights, moved, (own, other) = [], [], [], (a.double() - a_s.double().mean(0) for a in (a_s, a_t))
     for prompt, target, before, after in zip(test.prompts, test.counterfactual((attribute,)), own, other, strict=True):
         old, new = ((attribute, p.value((attribute,))) for p in (prompt, target))
         steps.append(codes[new] - codes[old])
@@ -186,7 +192,8 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
             for old_on, whole in ((1, before), (0, after))
         ]
         weights.append(torch.stack([*sides, aside(steps[-1], after - before, before)]).max())
-    return torch.stack(steps), torch.stack(weights)
+        moved.append(far(steps[-1], before))
+    return torch.stack(steps), torch.stack(weights), torch.stack(moved)
 
 
 def cell_value(accuracy: list[float], weight: list[float], no_edit: float, sky: float, w_sky: float) -> float:
@@ -207,15 +214,20 @@ def judge(model: Model, attribute: str, suite: dict[str, TopK], x: dict[str, Ten
     def mean(columns: Sequence[Tensor]) -> float:  # over sites, then over prompts; NaN dropped
         return torch.stack([*columns]).nanmean(0).nanmean().item()
 
+    def mean_by(columns: Sequence[Tensor], amounts: Sequence[Tensor]) -> float:  # over sites and prompts alike
+        weight, amount = torch.stack([*columns]), torch.stack([*amounts])
+        return ((weight * amount).nansum() / amount.nansum()).item()
+
     codes = {site: skyline(x[site], a_s[site], a_t[site], model.spec.split("train"), test, attribute) for site in suite}
-    no_edit, sky = accuracy({}), accuracy({site: a_s[site] + step for site, (step, _) in codes.items()})
-    w_sky = mean([weight for _, weight in codes.values()])
+    no_edit, sky = accuracy({}), accuracy({site: a_s[site] + step for site, (step, *_) in codes.items()})
+    w_sky = mean_by(*zip(*((weight, moved) for _, weight, moved in codes.values()), strict=True))
 
     def figures(dictionaries: dict[str, TopK]) -> dict[str, Any]:
         edits = [exchange(d, a_s[site], a_t[site]) for site, d in dictionaries.items()]
         by_budget = [list(zip(*of_sites, strict=True)) for of_sites in zip(*edits, strict=True)]
-        right = [accuracy(dict(zip(dictionaries, edited, strict=True))) for edited, _, _ in by_budget]
-        weight, distance = ([mean(columns[i]) for columns in by_budget] for i in (1, 2))
+        right = [accuracy(dict(zip(dictionaries, edited, strict=True))) for edited, *_ in by_budget]
+        weight = [mean_by(columns[1], columns[3]) for columns in by_budget]
+        distance = [mean(columns[2]) for columns in by_budget]
         value = cell_value(right, weight, no_edit, sky, w_sky)
         return {"accuracy": right, "weight": weight, "distance": distance, "s": value}
 

@@ -66,7 +66,7 @@ def test_metrics_and_edits_of_plugins_agree_with_ours_where_they_are_the_same(su
                 assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
         for budget in (1, 2):
             ours, theirs = cell.edit("exchange", budget), cell.edit("again", budget)
-            for name in ("accuracy", "weight_removed", "weight_added", "distance", "kl"):
+            for name in ("accuracy", "weight", "weight_added", "distance", "kl"):
                 assert getattr(theirs, name).value == pytest.approx(getattr(ours, name).value, rel=1e-5, abs=1e-6)
     assert set(card.headline) == {"exchange"}, "the score stays with the methods of METHOD §7"
     frame = card.to_frame().query("cell == 'io@nm-out' and method == 'exchange' and budget == 1")

@@ -14,7 +14,7 @@ from ioi_bench.uncertainty.coverage import LEAST, MOST, coverage
 from ioi_bench.uncertainty.simulated import CONDITIONS, NAMED, simulate
 
 KINDS = ("accuracy", "weight of the edit", "v", "S", "score of a cell", "IOI score", "paired difference")
-ACCURACY, WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight_removed")
+ACCURACY, WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight")
 
 
 def two_cells(name):

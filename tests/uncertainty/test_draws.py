@@ -79,7 +79,7 @@ def test_the_order_of_rows_does_not_matter(cards, folder):
         pytest.param(lambda f: f.assign(prompt=f["prompt"] - 1), "each row", id="prompts out of range"),
         pytest.param(lambda f: f.assign(budget="two"), "of type (large_)?string", id="words for numbers"),
         pytest.param(lambda f: f.assign(accuracy=None), "of type null", id="nothing"),
-        pytest.param(lambda f: f.assign(weight_removed=np.inf), "gives the score", id="infinite"),
+        pytest.param(lambda f: f.assign(weight=np.inf), "gives the score", id="infinite"),
         pytest.param(lambda f: f.head(0), "each row", id="empty"),
     ],
 )

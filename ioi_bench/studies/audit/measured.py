@@ -74,7 +74,7 @@ def figures_of(card: Card) -> dict[str, float]:
     found |= {
         "s": _mean(cell.scores[HEADLINE_METHOD].s for cell in ranked),
         "accuracy": _mean(edit.accuracy for edit in edits),
-        "weight": _mean(edit.weight_removed for edit in edits),
+        "weight": _mean(edit.weight for edit in edits),
         "distance": _mean(edit.distance_relative for edit in edits),
     }
     for name in ("ld_recovered", "sufficiency", "necessity", "l0", "fvu"):
@@ -129,7 +129,7 @@ def _edit_draws(draws: CellDraws) -> dict[str, Tensor]:
     key = (HEADLINE_METHOD, BUDGET)
     return {
         "accuracy": draws.column(key, "accuracy"),
-        "weight": draws.column(key, "weight_removed"),
+        "weight": draws.column(key, "weight"),
         "distance": draws.column(key, "distance") / draws.column(key, "distance_unedited"),
     }
 

@@ -34,7 +34,7 @@ __all__ = ["BUDGETS", "Bench", "Judged", "chosen_to_suites", "judge_suites"]
 BUDGETS = (1, 2, 4)
 """The scored budgets; the post's figures are of 2."""
 
-_COLUMNS = ["cell", "prompt", "method", "budget", "accuracy", "weight_removed", "io", "s"]
+_COLUMNS = ["cell", "prompt", "method", "budget", "accuracy", "weight", "moved", "io", "s"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Judged:
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
-        """What happened in each prompt: cell, prompt, method, budget, accuracy, weight of the edit, names."""
+        """What happened in each prompt: cell, prompt, method, budget, accuracy, weight of the edit, how far it moves, names."""
         import pandas as pd
 
         suites = [("dictionary", "==", SUITE)]  # beside rows of random dictionaries and of reconstructions

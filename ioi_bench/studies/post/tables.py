@@ -42,7 +42,7 @@ many; exchange's budget counts both."""
 
 DIRECTIONS = ("codes → features", "features → codes")
 
-_COLUMNS = {"accuracy": "accuracy", "weight": "weight_removed"}
+_KINDS = ("accuracy", "weight")
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Outcomes:
         return dict(iter(self.judged.prompts.groupby(["cell", "method", "budget"], observed=True)))
 
     def of(self, cell: str, method: str, budget: int, kind: str) -> Float[Tensor, " prompt"]:
-        """Accuracy (0 or 1), or weight of the edit, of every prompt.
+        """Accuracy (0 or 1), weight of the edit, or how far it moves (``moved``), of every prompt.
 
         ``skyline`` is a method, of budget 1.
         """
         import torch
 
         rows = self._rows[cell, method, budget].sort_values("prompt")
-        return torch.tensor(rows[_COLUMNS[kind]].to_numpy(dtype=float))
+        return torch.tensor(rows[kind].to_numpy(dtype=float))
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -107,7 +107,7 @@ def _baseline_rows(card: Card) -> Iterator[dict[str, Any]]:
 
 
 def _edit(edit: EditFigures) -> dict[str, Any]:
-    figures = {**_prefixed("accuracy", edit.accuracy), **_prefixed("weight", edit.weight_removed)}
+    figures = {**_prefixed("accuracy", edit.accuracy), **_prefixed("weight", edit.weight)}
     return {"budget": edit.budget, **figures, "n_removed": edit.n_removed, "n_added": edit.n_added}
 
 
@@ -137,7 +137,7 @@ def _differences(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
     agnostic = {one.chosen.label: Outcomes(one) for one in judged if one.chosen.method == AGNOSTIC}
     aware = {one.chosen.label: Outcomes(one) for one in judged if one.chosen.method == AWARE}
     for label, outcomes in agnostic.items():
-        for kind in _COLUMNS:
+        for kind in _KINDS:
             yield from _difference(kind, (label, outcomes, AGNOSTIC, BUDGET), ("skyline", outcomes, "skyline", 1))
         if label in aware:
             for budget in (EQUAL_SIZE, BUDGET):
@@ -163,11 +163,8 @@ def _difference(kind: str, left: _Side, right: _Side) -> Iterator[dict[str, Any]
     import torch
 
     card, boot = left[1].judged.card, left[1].bootstrap
-    sides = [
-        torch.stack([outcomes.of(cell.name, method, budget, kind) for cell in card.cells], 1)
-        for _, outcomes, method, budget in (left, right)
-    ]
-    draws = boot.mean(sides[0] - sides[1])
+    one, other = (_means(kind, side, card, boot) for side in (left, right))
+    draws = one - other
     ranked = [cell.ranked for cell in card.cells]
     columns = {cell.name: (cell.ranked, draws[:, i]) for i, cell in enumerate(card.cells)}
     if any(ranked):
@@ -176,6 +173,16 @@ def _difference(kind: str, left: _Side, right: _Side) -> Iterator[dict[str, Any]
         found = interval(of_cell)
         about = {"kind": kind, "budget": left[3], "left": left[0], "right": right[0], "cell": name, "ranked": counts}
         yield {**about, "value": found.value, "low": found.low, "high": found.high}
+
+
+def _means(kind: str, side: _Side, card: Card, boot: Bootstrap) -> Float[Tensor, "draw cell"]:
+    import torch
+
+    def of(column: str) -> Tensor:
+        _, outcomes, method, budget = side
+        return torch.stack([outcomes.of(cell.name, method, budget, column) for cell in card.cells], 1)
+
+    return boot.mean_by(of("weight"), of("moved")) if kind == "weight" else boot.mean(of(kind))
 
 
 def cosine_table(judged: Iterable[Judged]) -> pd.DataFrame:
