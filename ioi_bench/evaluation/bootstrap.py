@@ -83,8 +83,8 @@ class Bootstrap:
         """Means in which each entry counts by its ``amount``, at least 0; plain ones where all amounts are 0.
 
         >>> boot = Bootstrap.of(["a", "b"], draws=2)
-        >>> boot.mean_by(torch.tensor([1.0, 0.2]), torch.tensor([3.0, 1.0]))[0].item()
-        0.8
+        >>> boot.mean_by(torch.tensor([1.0, 0.5]), torch.tensor([3.0, 1.0]))[0].item()
+        0.875
         """
         amount = amount.to("cpu", torch.float64).masked_fill(table.isnan(), torch.nan)
         total = self.mean(amount)

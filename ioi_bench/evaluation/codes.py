@@ -65,6 +65,7 @@ class SiteCodes:
         train_mean: train mean of the activation.
         base_mean, base_activation: means of the features and of the activation over the base prompts that are judged:
             weights are centred by these, so that no encoder can move the centre by what it does on train.
+        base_variance: ``E ‖a − E a‖²`` over these prompts: the unit of how far an edit moves.
         norm_ratio: mean norm of reconstructions over mean norm of activations, on train.
         n_features: all features, also those that were not kept.
         reads: where the encoder reads, if not at the site itself (`ioi_bench.dictionaries.cross_site`).
@@ -83,6 +84,7 @@ class SiteCodes:
     train_mean: Float[Tensor, " d_in"]
     base_mean: Float[Tensor, " d_sae"]
     base_activation: Float[Tensor, " d_in"]
+    base_variance: float
     norm_ratio: float
     n_features: int
     reads: Site | None = None
@@ -164,6 +166,7 @@ def dictionary_codes(
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base),
         base_activation=shown.base_at_site.mean(0),
+        base_variance=_variance(shown.base_at_site),
         norm_ratio=_norm_ratio(shown, reconstruct, f[:_NORM_PROMPTS]),
         n_features=dictionary.d_sae,
         reads=shown.reads,
@@ -216,6 +219,7 @@ def _wide_codes(
         train_mean=shown.at_site.mean(0),
         base_mean=_mean_features(asked, shown.base)[kept],
         base_activation=shown.base_at_site.mean(0),
+        base_variance=_variance(shown.base_at_site),
         norm_ratio=_norm_ratio(shown, reconstruct, encode(shown.train[:_WIDE_NORM_PROMPTS])),
         n_features=dictionary.d_sae,
         reads=shown.reads,
@@ -278,6 +282,10 @@ def _offset_share(dictionary: Dictionary, shown: SiteInputs) -> float:
     return float(1 - left / (at_site - at_site.mean(0)).square().sum().clamp_min(1e-12))
 
 
+def _variance(a: Float[Tensor, "prompt d_in"]) -> float:
+    return (a - a.mean(0)).square().sum(1).mean().item()
+
+
 def _norm_ratio(shown: SiteInputs, reconstruct: Callable[[Tensor, Tensor], Tensor], f: Tensor) -> float:
     norm = reconstruct(shown.train[: len(f)], f).norm(dim=1).mean()
     return float(norm / shown.at_site[: len(f)].norm(dim=1).mean())
@@ -301,7 +309,7 @@ def oracle_codes(
     mean, fires, use = f.mean(0), (f != 0).any(0), feature_use(f, some.decoder)
     base_mean = some.oracle_features(base_values).mean(0)
 
-    def of(own: SupervisedCodes, base_activation: Tensor) -> SiteCodes:
+    def of(own: SupervisedCodes, here: Tensor) -> SiteCodes:
         def encode(_: Tensor, labels: Values) -> Tensor:
             return own.oracle_features(labels)
 
@@ -318,10 +326,10 @@ def oracle_codes(
             use=use,
             train_mean=own.mean,
             base_mean=base_mean,
-            base_activation=base_activation,
+            base_activation=here.mean(0),
+            base_variance=_variance(here),
             norm_ratio=1.0,
             n_features=own.d_sae,
         )
 
-    here = {site: x.mean(0) for site, x in base.items()}
-    return {kind: {site: of(own, here[site]) for site, own in codes.items()} for kind, codes in kinds.items()}
+    return {kind: {site: of(own, base[site]) for site, own in codes.items()} for kind, codes in kinds.items()}

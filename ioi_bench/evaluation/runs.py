@@ -124,7 +124,8 @@ def _over_sites(each: Float[Tensor, "site edit prompt column"]) -> Float[Tensor,
     """
     found = each.nanmean(0)
     weight, far = (each[..., MOVED.index(name)] for name in ("weight", "moved"))
-    total = far.nansum(0)
+    far = far.masked_fill(weight.isnan(), 0.0)
+    total = far.sum(0)
     found[..., MOVED.index("weight")] = torch.where(
         total > 0, (weight * far).nansum(0) / total, found[..., MOVED.index("weight")]
     )
@@ -160,6 +161,7 @@ class _SitePair:
     weights_t: FeatureWeights
     weights: Callable[[Tensor, Tensor], FeatureWeights]
     base_activation: Tensor
+    base_variance: float
 
 
 def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
@@ -173,7 +175,7 @@ def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     def weights(f: Tensor, a: Tensor) -> FeatureWeights:
         return feature_weights(f, directions, a, codes.base_mean, codes.base_activation)
 
-    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights, codes.base_activation)
+    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights, codes.base_activation, codes.base_variance)
 
 
 def _weights_added(pair: _SitePair, edit: Edit) -> FeatureWeights:
@@ -191,7 +193,7 @@ def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tenso
     distance = edit_distance(edit.edited, a_s, a_t)
     columns = {
         "weight": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
-        "moved": moved(edit.edited, a_s, pair.base_activation),
+        "moved": moved(edit.edited, a_s, pair.base_variance),
         "weight_added": weight.added,
         "weight_removed_paper": weight.removed_paper,
         "weight_added_paper": weight.added_paper,

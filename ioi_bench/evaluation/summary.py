@@ -120,8 +120,10 @@ def cell_draws(table: CellTable, boot: Bootstrap) -> CellDraws:
 
 
 def _means(some: Float[Tensor, "prompt ... column"], boot: Bootstrap) -> Float[Tensor, "draw ... column"]:
-    """Means over prompts. That of the weight is by how far each prompt was moved: prompts that an edit leaves alone must
-    not pay for those that it moves as a whole."""
+    """Means over prompts; that of the weight is by how far each was moved.
+
+    Prompts that an edit leaves alone must not pay for those that it moves as a whole.
+    """
     means = boot.mean(some)
     weight, moved = (COLUMNS.index(name) for name in ("weight", "moved"))
     if some.shape[-1] > moved and some.numel():

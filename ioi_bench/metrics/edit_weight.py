@@ -134,15 +134,17 @@ def moved_aside(
 
 
 def moved(
-    edited: Float[Tensor, "budget prompt d_in"], a_s: Float[Tensor, "prompt d_in"], a_mean: Float[Tensor, " d_in"]
+    edited: Float[Tensor, "budget prompt d_in"], a_s: Float[Tensor, "prompt d_in"], variance: float
 ) -> Float[Tensor, "budget prompt"]:
-    """How far an edit moves the activation, ``‖edited − a_s‖²``, as a share of ``‖a_s − E a‖²``; NaN where that is 0.
+    """How far an edit moves the activation: ``‖edited − a_s‖² / E ‖a − E a‖²``; 0 where activations do not vary.
 
-    >>> moved(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.full((2,), 2.0)).tolist()
+    The unit is the site's, so that sites and prompts can be weighed against each other.
+
+    >>> moved(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), 8.0).tolist()
     [[0.25]]
     """
-    whole = (a_s - a_mean).square().sum(-1)
-    return (edited - a_s).square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
+    square = (edited - a_s).square().sum(-1)
+    return square / variance if variance > 0 else torch.zeros_like(square)
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

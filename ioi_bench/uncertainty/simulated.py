@@ -1,8 +1,8 @@
 """Benchmarks made up from a model whose truth is known, to check intervals against (docs/uncertainty.md).
 
 Whether an edit is right in a prompt is a probit: a threshold on a normal variable that is a sum of effects of the IO
-name, of the S name, of the pair of them, and of the prompt. A weight is the exponential of another such sum: its tail
-is heavier than on any reference card. Half of each variable is shared by all edits of a cell, so that dictionaries
+name, of the S name, of the pair of them, and of the prompt. A weight is the exponential of another such sum, and how
+far an edit moves that of twice the same: their product has a heavier tail than on any reference card. Half of each variable is shared by all edits of a cell, so that dictionaries
 are compared on prompts that are hard for both. The shares of the variance are those of `NAMED`, measured on the
 reference cards. Given the effects of names and pairs, population means over all pairs of names have closed forms.
 """
@@ -62,7 +62,7 @@ class Condition:
         weight: mean weight of the edit, of the dictionaries and the random ones; the skyline's is 0.6.
         apart: how far a cell's weights are from these; one cell each.
         bend: what is true exactly where the score bends, in all cells at once; else empty.
-        spread: σ of the logarithm of a weight.
+        spread: σ of the logarithm of a weight; how far an edit moves has twice that.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Condition:
     bend: str = ""
     no_edit: float = 0.02
     skyline: float = 0.98
-    spread: float = 0.8
+    spread: float = 0.4
 
 
 _ALIKE = (0.0,) * 5
@@ -159,21 +159,22 @@ def simulate(condition: Condition, *, prompts: int, names: int = 108, seed: int 
     threshold, wide = torch.special.ndtri(accuracy), spread[:, None, None]
     drawn, true, beyond = [], [], []
     for apart in condition.apart:
-        # so that the weight that scores is the condition's
-        weight = _weights(condition, apart) * torch.exp(-(spread**2))
+        weight = _weights(condition, apart)
         rest = NAMED["accuracy"].prompt
         known, noise = _variable(NAMED["accuracy"], len(accuracy), names, prompts, generator)
         right = (threshold + known[:, io, s].T + noise.T > 0).double()
         right_given = _over_pairs(torch.special.ndtr((threshold[:, None, None] + known) / rest**0.5))
         rest = NAMED["weight"].prompt
         known, noise = _variable(NAMED["weight"], len(accuracy), names, prompts, generator)
-        weights = weight * torch.exp(spread * (known[:, io, s].T + noise.T) - spread**2 / 2)
-        given = weight[:, None, None] * torch.exp(wide * known - wide**2 * (1 - rest) / 2)
-        moved_given = _over_pairs(given)
-        weight_given = _over_pairs(given.square() * torch.exp(wide**2 * rest)) / moved_given.where(weight > 0, 1.0)
-        drawn.append(_table(right, weights, weights))
-        true.append(_table(right_given[None], weight_given[None], moved_given[None]))
-        beyond.append(_table(accuracy[None], (weight * torch.exp(spread**2))[None], weight[None]))
+        variable = known[:, io, s].T + noise.T
+        # E m = 1 and E m w = E m · weight: the mean of the weight, by how far an edit moves, is the condition's.
+        moved = torch.exp(2 * spread * variable - 2 * spread**2)
+        weights = weight * torch.exp(spread * variable - 2.5 * spread**2)
+        moved_given = _over_pairs(torch.exp(2 * wide * known - 2 * wide**2 * (1 - rest)))
+        both_given = _over_pairs(torch.exp(3 * wide * known - 4.5 * wide**2 * (1 - rest)))
+        drawn.append(_table(right, weights, moved))
+        true.append(_table(right_given[None], (weight * both_given / moved_given)[None], moved_given[None]))
+        beyond.append(_table(accuracy[None], weight[None], torch.ones_like(weight)[None]))
     return Benchmark(io, s, tuple(drawn), tuple(true), tuple(beyond))
 
 

@@ -145,9 +145,9 @@ def aside(step: Tensor, way: Tensor, own: Tensor) -> Tensor:
     return (step - (step @ way) / (way @ way) * way).square().sum() / own.square().sum()
 
 
-def far(step: Tensor, own: Tensor) -> Tensor:
-    """How far a step goes, as a share of the activation's own variance."""
-    return step.square().sum() / own.square().sum()
+def variance(a: Tensor) -> Tensor:
+    """``E ‖a − E a‖²``."""
+    return (a.double() - a.double().mean(0)).square().sum(1).mean()
 
 
 def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
@@ -167,13 +167,13 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             changed = [j for j in chosen if f_s[j] != f_t[j]]
             sides = shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean)
             weight = torch.stack([*sides, aside(a - s, t - s, s - a_mean)]).max()
-            rounds.append((a, weight, (a - t).norm(), far(a - s, s - a_mean)))
+            rounds.append((a, weight, (a - t).norm(), (a - s).square().sum() / variance(a_s)))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
 
 
 def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, ...]:
-    """Mean codes (METHOD §3), by prompt: what the edit of an attribute adds, the weight that scores, and how far it moves."""
+    """Mean codes (METHOD §3), by prompt: what an attribute's edit adds, the weight that scores, and how far it moves."""
     rows: dict[tuple[str, str], list[int]] = {}
     for i, prompt in enumerate(train.prompts):
         for name in ATTRIBUTES:
@@ -192,7 +192,7 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
             for old_on, whole in ((1, before), (0, after))
         ]
         weights.append(torch.stack([*sides, aside(steps[-1], after - before, before)]).max())
-        moved.append(far(steps[-1], before))
+        moved.append(steps[-1].square().sum() / variance(a_s))
     return torch.stack(steps), torch.stack(weights), torch.stack(moved)
 
 

@@ -47,7 +47,7 @@ class Judged:
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
-        """What happened in each prompt: cell, prompt, method, budget, accuracy, weight of the edit, how far it moves, names."""
+        """What happened in each prompt: cell, prompt, method, budget, accuracy, weight, how far it moves, names."""
         import pandas as pd
 
         suites = [("dictionary", "==", SUITE)]  # beside rows of random dictionaries and of reconstructions
