@@ -220,13 +220,15 @@ def test_the_committed_audit_is_of_the_shipped_model_task_and_suites(committed):
 
 
 @pytest.mark.parametrize("row", ["splitting-0.45-s1", "relu-s0"])
-def test_the_committed_figures_are_what_the_present_code_finds(committed, little, row):
+def test_the_committed_figures_are_what_the_present_code_finds(committed, little, tmp_path, row):
     """One planted dictionary and one suite, judged again: a score that moved makes the whole report out of date."""
     amount = committed.made["amount"] | {"shares": tuple(committed.made["amount"]["shares"])}
     suites = tuple(ROOT / "reference_saes" / "ioi-mini" / name for name in ("relu-s0", "topk-k3-s0"))
-    plan = replace(little.plan(lambda *_: None), suites=suites, amount=Amount(**amount))
+    plan = little.plan(lambda *_: None)
+    plan = replace(plan, bench=replace(plan.bench, keep=tmp_path), suites=suites, amount=Amount(**amount))
     unit = next(unit for unit in plan.units() if unit.about.suite == row)
     written = next(dict(one) for one in committed.rows if one["suite"] == row and one["split"] == unit.about.split)
     (found,) = plan.bench.judge_all([unit], lambda _: None)
-    assert found.suite_sha256 == written["suite_sha256"]
+    if unit.about.part == "suites":  # what is planted is fitted to activations: its last bits are the machine's
+        assert found.suite_sha256 == written["suite_sha256"]
     assert found.figures == pytest.approx(written["figures"], abs=2e-3)
