@@ -2,9 +2,10 @@
 
 Whether an edit is right in a prompt is a probit: a threshold on a normal variable that is a sum of effects of the IO
 name, of the S name, of the pair of them, and of the prompt. A weight is the exponential of another such sum, and how
-far an edit moves that of twice the same: their product has a heavier tail than on any reference card. Half of each variable is shared by all edits of a cell, so that dictionaries
-are compared on prompts that are hard for both. The shares of the variance are those of `NAMED`, measured on the
-reference cards. Given the effects of names and pairs, population means over all pairs of names have closed forms.
+far an edit moves that of twice the same: their product has a heavier tail than on any reference card. Half of each
+variable is shared by all edits of a cell, so that dictionaries are compared on prompts that are hard for both. The
+shares of the variance are those of `NAMED`, measured on the reference cards. Given the effects of names and pairs,
+population means over all pairs of names have closed forms.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
 
 
 def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attribute: str) -> tuple[Tensor, ...]:
-    """Mean codes (METHOD §3), by prompt: what an attribute's edit adds, the weight that scores, and how far it moves."""
+    """Mean codes (METHOD §3), by prompt: what an attribute's edit adds, its weight, and how far it moves."""
     rows: dict[tuple[str, str], list[int]] = {}
     for i, prompt in enumerate(train.prompts):
         for name in ATTRIBUTES:

@@ -14,7 +14,7 @@ from ioi_bench.uncertainty.coverage import LEAST, MOST, coverage
 from ioi_bench.uncertainty.simulated import CONDITIONS, NAMED, simulate
 
 KINDS = ("accuracy", "weight of the edit", "v", "S", "score of a cell", "IOI score", "paired difference")
-ACCURACY, WEIGHT = COLUMNS.index("accuracy"), COLUMNS.index("weight")
+ACCURACY, WEIGHT, MOVED = (COLUMNS.index(name) for name in ("accuracy", "weight", "moved"))
 
 
 def two_cells(name):
@@ -26,8 +26,17 @@ def test_a_large_sample_tends_to_the_truth_in_closed_form():
     one = simulate(two_cells("half"), prompts=60_000, seed=3)
     for drawn, truth in zip(one.tables, one.truth, strict=True):
         for found, known in ((drawn.edits, truth.edits), (drawn.null, truth.null)):
-            error, noise = (found.mean(0) - known[0]).abs(), found.std(0) / 60_000**0.5
-            assert (error <= 4.5 * noise + 1e-12).all()
+            for column in (ACCURACY, MOVED):
+                within(found[..., column], known[0, ..., column])
+            # The mean weight is a ratio, Σ m w / Σ m; its error is that of m (w − truth) / E m (delta method).
+            weight, moved = found[..., WEIGHT], found[..., MOVED]
+            off = moved * (weight - known[0, ..., WEIGHT]) / moved.mean(0)
+            within(off, torch.zeros(()))
+
+
+def within(drawn, truth):
+    error, noise = (drawn.mean(0) - truth).abs(), drawn.std(0) / len(drawn) ** 0.5
+    assert (error <= 4.5 * noise + 1e-12).all()
 
 
 def test_names_and_prompts_vary_as_much_as_they_should():
