@@ -76,6 +76,24 @@ def test_missing_values_are_left_out_of_every_draw():
     assert boot.mean(torch.full((4,), nan)).isnan().all()
 
 
+def test_a_mean_by_amounts_is_that_of_prompts_repeated_as_often_as_they_are_drawn():
+    g = torch.Generator().manual_seed(2)
+    table, amount = torch.rand(9, 2, generator=g, dtype=torch.float64), torch.rand(9, 2, generator=g).double()
+    table[4, 1] = torch.nan
+    boot = Bootstrap.of(["a", "b", "c", "a", "d", "b", "e", "f", "g"], draws=40, seed=1)
+    found = boot.mean_by(table, amount)
+    for draw, times in zip(found, boot.weights.long(), strict=True):
+        for column in range(2):
+            known = [i for i in range(9) for _ in range(int(times[i])) if not math.isnan(table[i, column])]
+            by_hand = sum(table[i, column] * amount[i, column] for i in known) / sum(amount[i, column] for i in known)
+            assert draw[column].item() == pytest.approx(by_hand.item(), abs=1e-12)
+
+
+def test_a_mean_by_amounts_that_are_all_zero_is_the_plain_one():
+    boot = Bootstrap.of(["a", "b"], draws=3)
+    assert boot.mean_by(torch.tensor([1.0, 0.5]), torch.zeros(2))[0].item() == 0.75
+
+
 def test_an_undefined_value_has_no_interval_and_undefined_draws_do_not_spoil_one():
     assert math.isnan(interval(torch.tensor([math.nan, 1.0, 2.0])).low)
     found = interval(torch.tensor([1.0, math.nan, 0.5, 1.5], dtype=torch.float64))

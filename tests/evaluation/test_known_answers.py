@@ -13,6 +13,7 @@ from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.evaluation.bootstrap import Bootstrap, name_pairs
 from ioi_bench.evaluation.data import silent
 from ioi_bench.evaluation.evaluate import make_study
+from ioi_bench.evaluation.runs import COLUMNS
 from ioi_bench.evaluation.study import run_study
 from ioi_bench.evaluation.summary import cell_draws, score_draws
 from ioi_bench.sites import Cell
@@ -81,6 +82,32 @@ def test_random_dictionaries_score_nothing(tiny_inputs):
         }
         scores.append(found(tiny_inputs, study_of(tiny_inputs, nulls))["universal"].score)
     assert sum(scores) / len(scores) == pytest.approx(0, abs=0.1)
+
+
+def silenced(sae):
+    """No feature is ever active."""
+    return replace(sae, b_enc=sae.b_enc - 1e6)
+
+
+def weights_and_moves(inputs, dictionaries):
+    table = run_study(replace(study_of(inputs, dictionaries), cells=(CELL,)), 256, silent).cells[CELL]
+    edits = [i for i, (method, _) in enumerate(table.keys) if method in METHODS]
+    found = table.edits[:, edits]
+    return found[..., COLUMNS.index("weight")], found[..., COLUMNS.index("moved")]
+
+
+def test_a_site_counts_by_how_far_it_is_moved_so_that_silent_sites_do_not_pay(tiny_inputs, saes):
+    sites = tiny_inputs.sites_of((CELL,))
+    assert len(sites) > 1
+    weight, moved = weights_and_moves(tiny_inputs, saes)
+    carried, moves = torch.zeros_like(weight), torch.zeros_like(moved)
+    for speaks in sites:
+        alone = {site: sae if site == speaks else silenced(sae) for site, sae in saes.items()}
+        own_weight, own_moved = weights_and_moves(tiny_inputs, alone)
+        carried += own_weight * own_moved
+        moves += own_moved
+    assert moved == pytest.approx(moves, rel=1e-4, abs=1e-6)
+    assert weight * moved == pytest.approx(carried, rel=1e-3, abs=1e-5)
 
 
 def changed(saes, change):
