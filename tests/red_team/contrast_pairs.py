@@ -19,7 +19,7 @@ ANIMAL = Animal(
     because="it is a coarse supervised solution, good on prompts that it never saw too, and far from class means",
     make=_make,
     caught="rules",
-    predicted={"exchange": 0.78, "aware": 0.77},
+    predicted={"exchange": 0.71, "aware": 0.7},
     bound={"exchange": 1.0, "aware": 1.0},
     within=0.1,
 )

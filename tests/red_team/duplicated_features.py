@@ -17,5 +17,5 @@ ANIMAL = Animal(
     because="the budget counts features, and four are now needed where one was",
     make=_make,
     predicted={"exchange": 0.18, "aware": 0.26, "universal": 0.22},
-    bound={"exchange": 0.47, "aware": 0.47, "universal": 0.44},
+    bound={"exchange": 0.42, "aware": 0.44, "universal": 0.37},
 )

@@ -20,8 +20,8 @@ def _make(known, site):
 ANIMAL = Animal(
     name="split features",
     idea="every feature of a trained suite becomes two, so that one of them is always at hand",
-    because="an exchange needs more of them; a universal edit adds half of each, a finer dose that is worth .05",
+    because="an exchange needs more of them, and what half a dose leaves out it also does not turn",
     make=_make,
-    predicted={"exchange": 0.42, "aware": 0.4, "universal": 0.46},
-    bound={"exchange": 0.47, "aware": 0.47, "universal": 0.50},
+    predicted={"exchange": 0.37, "aware": 0.37, "universal": 0.33},
+    bound={"exchange": 0.42, "aware": 0.44, "universal": 0.37},
 )
