@@ -90,7 +90,7 @@ def some_anchors() -> CardAnchors:
         return Anchor(name=name, summary=f"what {name} is", headline={"exchange": some_figure(score)}, cells=cells)
 
     made = AnchorsMade(
-        scoring="ioi-v1.1",
+        scoring="ioi-v1.2",
         model="ioi-mini",
         model_sha256="b",
         circuit="ioi-mini",

@@ -78,8 +78,8 @@ def test_cross_sections_and_thresholds_are_found_by_name():
         ("not json", "cannot be read"),
         ("[]", "schema_version None"),
         ('{"schema_version": 99}', "schema_version 99"),
-        ('{"schema_version": 3}', "schema_version 3, this version of ioi-bench reads 4: evaluate the suite again"),
-        ('{"schema_version": 4, "track": 3}', "not a valid card"),
+        ('{"schema_version": 4}', "schema_version 4, this version of ioi-bench reads 5: evaluate the suite again"),
+        ('{"schema_version": 5, "track": 3}', "not a valid card"),
     ],
 )
 def test_what_is_not_a_card_is_refused(tmp_path, text, says):

@@ -436,8 +436,8 @@ def test_the_file_is_plain_for_pandas(small):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"schema_version": 4, "track": NaN}', "NaN is no number"),
-        ('{"schema_version": 4, "track": Infinity}', "Infinity is no number"),
+        ('{"schema_version": 5, "track": NaN}', "NaN is no number"),
+        ('{"schema_version": 5, "track": Infinity}', "Infinity is no number"),
         ("[" * 100_000, "cannot be read as a card"),
         ('{"schema_version": 3}', "schema_version 3"),
         ("", "cannot be read as a card"),
