@@ -87,14 +87,16 @@ def test_the_full_patch_is_always_right_and_moves_everything(found):
 
 
 def weight_of_the_mean(train, base, target):
-    """Per prompt, all coordinates set to the train mean: the most of what is taken out, put in and moved aside."""
+    """Per prompt, all coordinates set to the train mean: weight (the most of what is taken out, put in and moved aside),
+    and how far that moves."""
     mean, here = train.mean(0), base.mean(0)
     own, other = base - here, target - here
     put_in = ((mean - here) * other).clamp_min(0).sum(1) / other.square().sum(1)
     step, way = mean - base, target - base
     along = (step * way).sum(1).square() / way.square().sum(1).clamp_min(1e-12)
     aside = (step.square().sum(1) - along) / own.square().sum(1)
-    return torch.stack([torch.ones(len(base)), put_in, aside]).amax(0)  # (x − E x)·(x − E x) / ‖x − E x‖² goes out
+    weight = torch.stack([torch.ones(len(base)), put_in, aside]).amax(0)  # (x − E x)·(x − E x) / ‖x − E x‖² goes out
+    return torch.stack([weight, step.square().sum(1) / own.square().sum(1).mean()])
 
 
 def test_mean_ablation_writes_the_train_mean(found, mini):
@@ -107,7 +109,10 @@ def test_mean_ablation_writes_the_train_mean(found, mini):
 
         accuracy, weight = only(found.row("mean-ablation"), cell)
         assert accuracy[0] == pytest.approx(runs(*mini, cell, write), abs=1e-6)
-        assert weight == pytest.approx((torch.stack(weights).mean().item(),), abs=1e-4)
+        weights, moved = torch.stack(weights, 1)  # [site, prompt] each: sites, then prompts, count by how far they move
+        of_prompts = (weights * moved).sum(0) / moved.sum(0)
+        moved = moved.mean(0)
+        assert weight == pytest.approx(((of_prompts * moved).sum().item() / moved.sum().item(),), abs=1e-4)
 
 
 # -- supervised rows --------------------------------------------------------------------------------------------------

@@ -66,10 +66,9 @@ def test_the_skylines_oracle_scores_one_in_every_ranked_cell(inputs, codebook_st
         assert list(s[method].values()) == pytest.approx([1.0] * len(s[method]), abs=0.02)
 
 
-def test_memorised_activations_earn_little_by_a_universal_edit(inputs, codebook_study):
-    s, ioi = scores(inputs, codebook_study)
-    assert ioi["universal"] <= 0.10
-    assert s["exchange"]["io@nm-out"] > 0.2  # exchange reads the target's own codes: memory is not nothing there
+def test_memorised_activations_earn_little_by_any_edit(inputs, codebook_study):
+    _, ioi = scores(inputs, codebook_study)
+    assert max(ioi.values()) <= 0.10
 
 
 def test_random_dictionaries_score_nothing(inputs, codebook_study):

@@ -378,7 +378,7 @@ def test_an_absurd_size_is_seen_before_reading(small, tmp_path, monkeypatch):
         file.truncate(10**9)  # sparse: it takes no space
     assert "1,000,000,000 bytes" in refusal(small.card, small, path).detail
     monkeypatch.setattr(prompts_reading, "_OVERHEAD", 0)
-    monkeypatch.setattr(prompts_reading, "_WIDTH", 27)
+    monkeypatch.setattr(prompts_reading, "_WIDTH", 30)
     assert "unpacks to" in refusal(small.card, small).detail
 
 

@@ -36,7 +36,11 @@ def means(frame, counts, column, **keys):
     values = rows.sort_values("prompt")[column].to_numpy(dtype=float)
     assert len(values) == counts.shape[1]
     known = ~np.isnan(values)
-    return (counts[:, known] @ values[known]) / counts[:, known].sum(1)
+    by = counts[:, known]
+    if column == "weight":  # prompts count by how far the edit moves them
+        by = by * rows.sort_values("prompt")["moved"].to_numpy(dtype=float)[known]
+    total = by.sum(1)
+    return by @ values[known] / np.where(total > 0, total, 1)
 
 
 def interval(draws):
