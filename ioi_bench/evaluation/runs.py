@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from ioi_bench.editing.base import apply_rounds
 from ioi_bench.evaluation.codes import SiteCodes, Values
 from ioi_bench.lm.patching import CleanRun, patched_logits
 from ioi_bench.metrics import (
+    Contributions,
     FeatureWeights,
+    contributions,
     divergence,
     edit_accuracy,
     edit_distance,
@@ -24,6 +26,7 @@ from ioi_bench.metrics import (
     logit_difference_gap,
     moved,
     moved_aside,
+    way_gone,
 )
 from ioi_bench.sites import Site
 
@@ -157,11 +160,9 @@ def _where(chosen: Bool[Tensor, "prompt d_sae"], rounds: int) -> Int64[Tensor, "
 @dataclass(frozen=True)
 class _SitePair:
     inputs: EditInputs
+    codes: SiteCodes
     weights_s: FeatureWeights
     weights_t: FeatureWeights
-    weights: Callable[[Tensor, Tensor], FeatureWeights]
-    base_activation: Tensor
-    base_variance: float
 
 
 def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
@@ -170,12 +171,11 @@ def _site_pair(batch: CellBatch, site: Site, codes: SiteCodes) -> _SitePair:
     f_s, f_t = codes.encode(x_s, batch.base), codes.encode(x_t, batch.target)
     train = codes.statistics(batch.edit)
     inputs = EditInputs(codes.decoder, a_s, a_t, f_s, f_t, batch.base[batch.edit], batch.target[batch.edit], train)
-    directions = codes.decoder.directions
+    return _SitePair(inputs, codes, _weights(codes, f_s, a_s), _weights(codes, f_t, a_t))
 
-    def weights(f: Tensor, a: Tensor) -> FeatureWeights:
-        return feature_weights(f, directions, a, codes.base_mean, codes.base_activation)
 
-    return _SitePair(inputs, weights(f_s, a_s), weights(f_t, a_t), weights, codes.base_activation, codes.base_variance)
+def _weights(codes: SiteCodes, f: Tensor, a: Tensor) -> FeatureWeights:
+    return feature_weights(f, codes.decoder.directions, a, codes.base_mean, codes.base_activation)
 
 
 def _weights_added(pair: _SitePair, edit: Edit) -> FeatureWeights:
@@ -185,15 +185,30 @@ def _weights_added(pair: _SitePair, edit: Edit) -> FeatureWeights:
     f = torch.cat([pair.inputs.f_t, pair.inputs.f_t[:, :1]], 1)  # a column for the rounds that put in nothing
     nowhere = f.shape[1] - 1
     f.scatter_(1, edit.added.where(edit.added >= 0, nowhere), edit.added_value)
-    return pair.weights(f[:, :nowhere], pair.inputs.a_t)
+    return _weights(pair.codes, f[:, :nowhere], pair.inputs.a_t)
+
+
+def _contributions(pair: _SitePair, edit: Edit) -> Contributions:
+    codes, inputs = pair.codes, pair.inputs
+    taken = inputs.f_s.gather(1, edit.removed.clamp_min(0))
+    put = inputs.f_t.gather(1, edit.added.clamp_min(0)) if edit.added_value is None else edit.added_value
+    return contributions(
+        (edit.removed, taken), (edit.added, put), codes.decoder.directions, codes.base_mean, edit.budgets
+    )
 
 
 def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tensor, "budget prompt column"]:
     weight = edit_weight(pair.weights_s, _weights_added(pair, edit), edit.removed, edit.added, edit.budgets)
     distance = edit_distance(edit.edited, a_s, a_t)
+    centre = pair.codes.base_activation
+    kinds = (
+        weight.exchanged,
+        _contributions(pair, edit).share(a_s, a_t, centre),
+        moved_aside(edit.edited, a_s, a_t, centre),
+    )
     columns = {
-        "weight": torch.maximum(weight.exchanged, moved_aside(edit.edited, a_s, a_t, pair.base_activation)),
-        "moved": moved(edit.edited, a_s, pair.base_variance),
+        "weight": torch.stack(kinds).amax(0) / way_gone(edit.edited, a_s, a_t),  # NaN where one is
+        "moved": moved(edit.edited, a_s, pair.codes.base_variance),
         "weight_added": weight.added,
         "weight_removed_paper": weight.removed_paper,
         "weight_added_paper": weight.added_paper,

@@ -7,7 +7,17 @@ from ioi_bench.metrics.codes import CodeStatistics, code_statistics
 from ioi_bench.metrics.divergence import Divergence, divergence
 from ioi_bench.metrics.edit_accuracy import EditAccuracy, edit_accuracy
 from ioi_bench.metrics.edit_distance import EditDistance, edit_distance
-from ioi_bench.metrics.edit_weight import EditWeight, FeatureWeights, edit_weight, feature_weights, moved, moved_aside
+from ioi_bench.metrics.edit_weight import (
+    Contributions,
+    EditWeight,
+    FeatureWeights,
+    contributions,
+    edit_weight,
+    feature_weights,
+    moved,
+    moved_aside,
+    way_gone,
+)
 from ioi_bench.metrics.geometry import Geometry, geometry
 from ioi_bench.metrics.interpretability import (
     ActivityCounts,
@@ -33,6 +43,7 @@ from ioi_bench.metrics.sufficiency import Sufficiency, sufficiency
 __all__ = [
     "ActivityCounts",
     "CodeStatistics",
+    "Contributions",
     "Divergence",
     "EditAccuracy",
     "EditDistance",
@@ -49,6 +60,7 @@ __all__ = [
     "SweepPoints",
     "activity_counts",
     "code_statistics",
+    "contributions",
     "divergence",
     "edit_accuracy",
     "edit_distance",
@@ -68,5 +80,6 @@ __all__ = [
     "rank_correlations",
     "remove_explained",
     "sufficiency",
+    "way_gone",
     "without_reconstruction",
 ]

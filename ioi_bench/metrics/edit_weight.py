@@ -9,9 +9,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["EditWeight", "FeatureWeights", "edit_weight", "feature_weights", "moved", "moved_aside"]
+__all__ = [
+    "Contributions",
+    "EditWeight",
+    "FeatureWeights",
+    "contributions",
+    "edit_weight",
+    "feature_weights",
+    "moved",
+    "moved_aside",
+    "way_gone",
+]
 
 _RELATIVE_ZERO = 1e-12
+_PICKS_AT_ONCE = 16
+_LEAST_WAY = 0.25
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,73 @@ def edit_weight(
     )
 
 
+@dataclass(frozen=True)
+class Contributions:
+    """What changed features contribute before and after an edit, less their means: ``after − before`` is its step."""
+
+    before: Float[Tensor, "budget prompt d_in"]
+    after: Float[Tensor, "budget prompt d_in"]
+
+    def share(
+        self, a_s: Float[Tensor, "prompt d_in"], a_t: Float[Tensor, "prompt d_in"], a_mean: Float[Tensor, " d_in"]
+    ) -> Float[Tensor, "budget prompt"]:
+        """The larger of ``‖before‖² / ‖a_s − E a‖²`` and ``‖after‖² / ‖a_t − E a‖²``; NaN where a norm is 0.
+
+        Features of orthogonal directions that add up to the activation have the shares of `feature_weights`. Unlike
+        these, it cannot be brought down by a part that stands against the activation, and goes out only to come in
+        again: whatever the directions, it is a quarter of the step's own share, or more.
+        """
+        sides = []
+        for side, a in ((self.before, a_s), (self.after, a_t)):
+            norm = (a - a_mean).square().sum(-1)
+            sides.append(side.square().sum(-1) / torch.where(norm > 0, norm, torch.nan))
+        return torch.maximum(*sides)
+
+
+def contributions(
+    removed: tuple[Int[Tensor, "prompt round"], Float[Tensor, "prompt round"]],
+    added: tuple[Int[Tensor, "prompt round"], Float[Tensor, "prompt round"]],
+    directions: Float[Tensor, "d_sae d_in"],
+    f_mean: Float[Tensor, " d_sae"],
+    budgets: Sequence[int],
+) -> Contributions:
+    """What goes out and what comes in, as vectors, for each budget.
+
+    ``removed`` and ``added`` are features, one a round or −1, and the values at which they are taken out and put in.
+    A feature that is changed on one side only is 0 on the other; both are less its mean.
+
+    Feature 0 (value 2, mean ½) is exchanged for feature 1 (value 3, mean 0):
+
+    >>> def of(feature, value):
+    ...     return torch.tensor([[feature]]), torch.tensor([[value]])
+    >>> found = contributions(of(0, 2.0), of(1, 3.0), torch.eye(2), torch.tensor([0.5, 0.0]), (1,))
+    >>> found.before.tolist(), found.after.tolist()
+    ([[[1.5, 0.0]]], [[[-0.5, 3.0]]])
+    """
+    changed = _once(torch.stack([removed[0], added[0]], 2).flatten(1))
+    mean = _carried(changed, f_mean[changed.clamp_min(0)], directions, [2 * budget for budget in budgets])
+    before, after = (_carried(picks, values, directions, budgets) for picks, values in (removed, added))
+    return Contributions(before - mean, after - mean)
+
+
+def _carried(
+    picks: Int[Tensor, "prompt pick"],
+    values: Float[Tensor, "prompt pick"],
+    directions: Float[Tensor, "d_sae d_in"],
+    counts: Sequence[int],
+) -> Float[Tensor, "count prompt d_in"]:
+    """``Σ f d`` over the first picks."""
+    values = values.masked_fill(picks < 0, 0.0)
+    total, found, start = values.new_zeros(len(picks), directions.shape[1]), [], 0
+    for count in counts:
+        for first in range(start, min(count, picks.shape[1]), _PICKS_AT_ONCE):
+            part = slice(first, min(count, first + _PICKS_AT_ONCE))
+            total = total + torch.einsum("pk,pkd->pd", values[:, part], directions[picks[:, part].clamp_min(0)])
+        start = count
+        found.append(total)
+    return torch.stack(found)
+
+
 def moved_aside(
     edited: Float[Tensor, "budget prompt d_in"],
     a_s: Float[Tensor, "prompt d_in"],
@@ -145,6 +224,24 @@ def moved(
     """
     square = (edited - a_s).square().sum(-1)
     return square / variance if variance > 0 else torch.zeros_like(square)
+
+
+def way_gone(
+    edited: Float[Tensor, "budget prompt d_in"], a_s: Float[Tensor, "prompt d_in"], a_t: Float[Tensor, "prompt d_in"]
+) -> Float[Tensor, "budget prompt"]:
+    """How far the edit goes towards the counterfactual: ``step·(a_t − a_s) / ‖a_t − a_s‖²``, from ¼ to 1.
+
+    A weight is per way gone: the answer often turns half-way, and to go half-way with everything that there is makes an
+    edit smaller, not finer. Beyond 1 an edit is paid for by its weight, below ¼ there is little to divide by. 1 where
+    there is no way to go.
+
+    >>> way_gone(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.tensor([[2.0, 0.0]])).tolist()
+    [[0.5]]
+    """
+    way = a_t - a_s
+    length = way.square().sum(-1)
+    along = ((edited - a_s) * way).sum(-1)
+    return torch.where(length > 0, along / torch.where(length > 0, length, 1.0), 1.0).clamp(_LEAST_WAY, 1.0)
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

@@ -87,7 +87,7 @@ def test_the_full_patch_is_always_right_and_moves_everything(found):
 
 
 def weight_of_the_mean(train, base, target):
-    """Per prompt, all coordinates set to the train mean: the most of what is taken out, put in and moved aside; how far."""
+    """Per prompt, all coordinates set to the train mean: the most of what goes out, comes in and aside; how far."""
     mean, here = train.mean(0), base.mean(0)
     own, other = base - here, target - here
     put_in = ((mean - here) * other).clamp_min(0).sum(1) / other.square().sum(1)

@@ -145,6 +145,16 @@ def aside(step: Tensor, way: Tensor, own: Tensor) -> Tensor:
     return (step - (step @ way) / (way @ way) * way).square().sum() / own.square().sum()
 
 
+def length(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
+    """The squared length of the parts' sum, as a share of that of ``whole``."""
+    return torch.stack([torch.zeros_like(whole), *parts]).sum(0).square().sum() / whole.square().sum()
+
+
+def gone(step: Tensor, way: Tensor) -> Tensor:
+    """How far a step goes towards the counterfactual, from a quarter to 1."""
+    return ((step @ way) / (way @ way)).clamp(0.25, 1)
+
+
 def variance(a: Tensor) -> Tensor:
     """``E ‖a − E a‖²``."""
     return (a.double() - a.double().mean(0)).square().sum(1).mean()
@@ -165,8 +175,9 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             chosen.append(int((distances <= distances.min() + limit).nonzero()[0]))
             a = tried[chosen[-1]]
             changed = [j for j in chosen if f_s[j] != f_t[j]]
-            sides = shares([*own[changed]], s - a_mean), shares([*other[changed]], t - a_mean)
-            weight = torch.stack([*sides, aside(a - s, t - s, s - a_mean)]).max()
+            sides = ([*own[changed]], s - a_mean), ([*other[changed]], t - a_mean)
+            most = [of(*side) for of in (shares, length) for side in sides]
+            weight = torch.stack([*most, aside(a - s, t - s, s - a_mean)]).max() / gone(a - s, t - s)
             rounds.append((a, weight, (a - t).norm(), (a - s).square().sum() / variance(a_s)))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
@@ -188,10 +199,12 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
         steps.append(codes[new] - codes[old])
         # One code is taken out and another put in: the mean of each one's contribution is frequency · code.
         sides = [
-            shares([(old_on - often[old[1]]) * codes[old], (1 - old_on - often.get(new[1], 0)) * codes[new]], whole)
+            ([(old_on - often[old[1]]) * codes[old], (1 - old_on - often.get(new[1], 0)) * codes[new]], whole)
             for old_on, whole in ((1, before), (0, after))
         ]
-        weights.append(torch.stack([*sides, aside(steps[-1], after - before, before)]).max())
+        most = [of(*side) for of in (shares, length) for side in sides]
+        heaviest = torch.stack([*most, aside(steps[-1], after - before, before)]).max()
+        weights.append(heaviest / gone(steps[-1], after - before))
         moved.append(steps[-1].square().sum() / variance(a_s))
     return torch.stack(steps), torch.stack(weights), torch.stack(moved)
 
