@@ -148,6 +148,8 @@ def reveal(
 ) -> None:
     """Publish the seed and the results per prompt; the season ends with it.
 
+    Refused while a suite that was there at the commitment is not in the log; --unjudged leaves it out, for all to see.
+
     \b
     Examples:
       ioi-bench season reveal 2027-spring

@@ -12,6 +12,8 @@ import pytest
 from season_boards import chain, log
 
 from ioi_bench.errors import InputError
+from ioi_bench.leaderboard.seasons.chain import entry_faults
+from ioi_bench.leaderboard.seasons.folder import read_season
 from ioi_bench.leaderboard.seasons.verify import SeasonVerifier
 
 SAME = "the default, written or not: it says the same"
@@ -117,13 +119,15 @@ def test_each_field_of_a_line_of_the_log_alone(revealed, in_a_week, number):
 
 
 def test_each_field_of_a_card_alone(revealed):
-    path = revealed.entry("topk", "card.json")
+    path, season = revealed.entry("topk", "card.json"), read_season(revealed.at())
+    assert list(entry_faults(season)) == []
     tried = set()
     for field, how, data in altered(json.loads(path.read_text())):
         path.write_text(json.dumps(data))
         tried.add(field[:2])
-        assert fault(revealed.at()) is not None, (field, how)
+        assert list(entry_faults(season)), (field, how)  # what the check `results` fails by
     assert {("made", "scoring"), ("headline", "exchange"), ("cells", "0")} <= tried
+    assert fault(revealed.at()) == "results"
 
 
 def test_each_column_of_the_rows_alone(revealed):
