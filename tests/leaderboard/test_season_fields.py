@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pytest
-from season_boards import chain, log
+from season_boards import BEACON, chain, log, sha256
 
 from ioi_bench.errors import InputError
 from ioi_bench.leaderboard.seasons.chain import entry_faults
@@ -55,7 +56,7 @@ def variants(value):
         return [(how, (day + timedelta(days=by)).isoformat()) for how, by in ways.items()]
     if re.fullmatch("[0-9a-f]{32,}", value):
         return [("another hash", ("0" if value[0] != "0" else "1") + value[1:])]
-    return [("another text", value + "x"), ("no text", "")]
+    return [("another text", value + "x"), *([("no text", "")] if value else [])]
 
 
 def altered(data, at=()):
@@ -73,6 +74,16 @@ def altered(data, at=()):
             yield inner, how, [other, *data[1:]]
 
 
+def as_written(data):
+    """As the records are written, so that nothing but the field differs."""
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def as_line(data):
+    """A line of the log."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
 def fault(folder):
     """The first check that fails, or what the file is said to be; None where all hold."""
     try:
@@ -88,24 +99,17 @@ def in_a_week(monkeypatch):
     monkeypatch.setattr("ioi_bench.leaderboard.seasons.dates.today", lambda: later)
 
 
-def unfound(path, season, name):
-    """What of a JSON file can be altered without a trace; the file is as it was afterwards."""
-    kept, silent, tried = path.read_bytes(), set(), 0
-    for field, how, data in altered(json.loads(kept)):
-        path.write_text(json.dumps(data))
-        tried += 1
-        if fault(season) is None:
-            silent.add((name, ".".join(field), how))
-    path.write_bytes(kept)
-    assert tried > 5
-    assert fault(season) is None
-    return silent
-
-
 @pytest.mark.parametrize("name", ["commitment.json", "draw.json", "reveal.json"])
 def test_each_field_of_a_record_alone(revealed, in_a_week, name):
-    found = unfound(revealed.at(name), revealed.at(), name)
-    assert found == {one for one in HARMLESS if one[0] == name}
+    path, silent = revealed.at(name), set()
+    record = json.loads(path.read_text())
+    assert as_written(record) == path.read_bytes()
+    assert fault(revealed.at()) is None
+    for field, how, data in altered(record):
+        path.write_bytes(as_written(data))
+        if fault(revealed.at()) is None:
+            silent.add((name, ".".join(field), how))
+    assert silent == {one for one in HARMLESS if one[0] == name}
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -113,17 +117,55 @@ def test_each_field_of_a_line_of_the_log_alone(revealed, in_a_week, number):
     """The last one, too: the reveal holds its hash."""
     path = revealed.at("log.jsonl")
     lines = log(revealed.at())
+    assert b"".join(map(as_line, lines)) == path.read_bytes()
+    assert len(lines) == 2
     for field, how, data in altered(lines[number]):
-        path.write_text("".join(json.dumps(one) + "\n" for one in [*lines[:number], data, *lines[number + 1 :]]))
+        path.write_bytes(b"".join(map(as_line, [*lines[:number], data, *lines[number + 1 :]])))
         assert fault(revealed.at()) is not None, (field, how)
 
 
+def test_of_a_sealed_season_the_last_line_is_held_by_a_copy_or_its_receipt(sealed, tmp_path):
+    """Nothing comes after it: where its weights were is anybody's to alter, and the line to remove with its card."""
+    before, lines = sealed.copy(tmp_path / "before"), log(sealed.at())
+    receipt = hashlib.sha256(as_line(lines[1]).rstrip()).hexdigest()
+    held = ("--against", before.folder, "--receipt", receipt)
+    assert not sealed.verify(*held).failed
+    sealed.at("log.jsonl").write_bytes(as_line(lines[0]) + as_line(lines[1] | {"suite": "elsewhere"}))
+    assert not sealed.verify().failed
+    assert set(sealed.verify(*held).failed) == {"since the copy", "receipts"}
+    sealed.at("log.jsonl").write_bytes(as_line(lines[0] | {"suite": "elsewhere"}) + as_line(lines[1]))
+    assert list(sealed.verify().failed) == ["chain"]
+    sealed.at("log.jsonl").write_bytes(as_line(lines[0]))
+    shutil.rmtree(sealed.at("entries", lines[1]["entry"]))
+    assert not sealed.verify().failed
+    assert set(sealed.verify(*held).failed) == {"since the copy", "receipts"}
+
+
+def test_terms_altered_before_the_draw_are_refused_by_whoever_has_the_seed(committed):
+    """Nobody else can tell: the hash that binds them opens with the seed alone."""
+    path = committed.at("commitment.json")
+    for name in ("known", "prompts", "reveal_by"):
+        record = json.loads(path.read_text())
+        other = {"known": [], "prompts": 41, "reveal_by": "2999-01-01"}[name]
+        kept = path.read_bytes()
+        path.write_bytes(as_written(record | {"terms": record["terms"] | {name: other}}))
+        assert not committed.verify().failed
+        assert "does not open the commitment" in committed("evaluate", "--beacon", BEACON, code=2).stderr
+        path.write_bytes(kept)
+
+
 def test_each_field_of_a_card_alone(revealed):
-    path, season = revealed.entry("topk", "card.json"), read_season(revealed.at())
+    path, tried = revealed.entry("topk", "card.json"), set()
+    card = json.loads(path.read_text())
+    path.write_bytes(as_written(card))  # floats may be spelt otherwise: the log takes it as it is now
+    lines = [
+        line | ({"card_sha256": sha256(path)} if "lab__topk" in line["entry"] else {}) for line in log(revealed.at())
+    ]
+    chain(revealed.at(), lines)
+    season = read_season(revealed.at())
     assert list(entry_faults(season)) == []
-    tried = set()
-    for field, how, data in altered(json.loads(path.read_text())):
-        path.write_text(json.dumps(data))
+    for field, how, data in altered(card):
+        path.write_bytes(as_written(data))
         tried.add(field[:2])
         assert list(entry_faults(season)), (field, how)  # what the check `results` fails by
     assert {("made", "scoring"), ("headline", "exchange"), ("cells", "0")} <= tried
