@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent."""
+"""Writing files so that they are whole or absent, and one process after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import get_ident
 
 from ioi_bench.errors import StorageError
 
-__all__ = ["storage_errors", "write_file", "write_files"]
+__all__ = ["locked", "storage_errors", "write_file", "write_files"]
 
 
 @contextmanager
@@ -23,6 +23,30 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
             f"cannot {action} {str(path)!r}: {error.strerror or error}; check the permissions and the free space, "
             "or choose another path"
         ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Whoever else locks this file waits; the lock ends with the block, or with the process, however it ends.
+
+    The file is neither read nor written. Where the system knows no such lock (Windows), nothing is locked.
+
+    Raises:
+        StorageError: the file is not there, or may not be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with storage_errors("lock", path):
+        descriptor = os.open(path, os.O_RDWR)  # over NFS an exclusive lock needs the right to write
+    try:
+        with storage_errors("lock", path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -52,7 +52,7 @@ def print_card(card: Card, console: Console) -> None:
     """Headline scores, the table of cells, and why some of them do not count."""
     from rich.text import Text
 
-    from ioi_bench.evaluation.audited import may_rank, why_not
+    from ioi_bench.evaluation.audited import audit_note, why_not
 
     made = card.made
     console.print(
@@ -86,10 +86,12 @@ def print_card(card: Card, console: Console) -> None:
         console.print(line, style="dim")
     if card.anchors.note:
         console.print(Text(f"no anchors of the track: {card.anchors.note}", style="dim"))
-    for method in card.headline:
-        if not may_rank(f"score.{method}"):
-            reason = why_not(f"score.{method}")
+    reasons = {method: why_not(f"score.{method}", made.scoring) for method in card.headline}
+    for method, reason in reasons.items():
+        if reason:
             console.print(Text(f"{method}: shown, never ranks; the benchmark's audit: {reason}", style="dim"))
+    if (note := audit_note(made.model_sha256)) and (rank := [one for one, reason in reasons.items() if not reason]):
+        console.print(Text(f"{', '.join(rank)}: {note}", style="dim"))
     for reason, cells in _not_ranked(card):
         console.print(Text(f"not ranked: {reason}: {', '.join(cells)}", style="dim"))
     for cell in card.cells:

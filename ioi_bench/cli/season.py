@@ -138,9 +138,17 @@ def evaluate(
 
 @app.command()
 def reveal(
-    name: Name, leaderboard: Leaderboard = _LEADERBOARD, seed_file: SeedFile = None, json: options.Json = False
+    name: Name,
+    leaderboard: Leaderboard = _LEADERBOARD,
+    seed_file: SeedFile = None,
+    unjudged: Annotated[
+        bool, typer.Option("--unjudged", help="Leave out what is still to be judged; reveal.json names it.")
+    ] = False,
+    json: options.Json = False,
 ) -> None:
     """Publish the seed and the results per prompt; the season ends with it.
+
+    Refused while a suite that was there at the commitment is not in the log; --unjudged leaves it out, for all to see.
 
     \b
     Examples:
@@ -149,10 +157,13 @@ def reveal(
     from ioi_bench.leaderboard.seasons.publish import reveal_season
 
     folder = _folder(leaderboard, name)
-    revealed = reveal_season(folder, seed_file or _kept(name))
+    revealed = reveal_season(folder, seed_file or _kept(name), unjudged=unjudged)
     if json:
         print_json(revealed.model_dump(mode="json"))
-    say(f"wrote {folder}/reveal.json and the results per prompt of {revealed.lines} suites: publish them")
+    judged = f"{revealed.lines} line{'' if revealed.lines == 1 else 's'} in the log"
+    say(f"wrote {folder}/reveal.json and the results per prompt, {judged}: publish them")
+    if revealed.unjudged:
+        say(f"never judged: {', '.join(revealed.unjudged)}")
     say(f"anybody can check: ioi-bench season verify {name}")
 
 
@@ -281,18 +292,20 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("suite", "IOI score"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("receipt", overflow="fold")
-    for outcome in outcomes:
-        if outcome.line is None:
-            continue
-        score = f"not judged: {outcome.line.reason}"
+    table.add_column("suite", no_wrap=True)
+    table.add_column("IOI score", overflow="fold")
+    judged = [outcome for outcome in outcomes if outcome.line is not None]
+    for outcome in judged:
+        score = f"not judged: {outcome.line.reason}" if outcome.line else ""
         if outcome.card is not None:
             score = figure(outcome.card.headline["exchange"].score)
-        table.add_row(outcome.name, score, outcome.receipt)
-    if table.rows:
-        out().print(table)
+        table.add_row(outcome.name, score)
+    if not judged:
+        return
+    out().print(table)
+    out().print("\nreceipts, for the authors:")
+    for outcome in judged:  # never folded: each is to be copied
+        out().print(f"{outcome.receipt} {outcome.name}", soft_wrap=True)
 
 
 def _print_checks(name: str, checks: Sequence[Check]) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from ioi_bench.evaluation.audited import may_rank, why_not
+from ioi_bench.evaluation.audited import audit_note, may_rank, why_not
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_METHODS
 from ioi_bench.pages.chart import overview_budget, overview_spec
 from ioi_bench.pages.marks import number
@@ -82,8 +82,14 @@ class Table:
     @property
     def not_ranking(self) -> dict[str, str]:
         """Scored edit methods by which nothing is sorted (the headline's may be one), with the audit's reason."""
-        failed = (one for one in (HEADLINE_METHOD, *self.methods) if not may_rank(f"score.{one}"))
-        return {method: why_not(f"score.{method}") for method in failed}
+        *_, scoring = self.rows[0].comparable
+        failed = (one for one in (HEADLINE_METHOD, *self.methods) if not may_rank(f"score.{one}", scoring))
+        return {method: why_not(f"score.{method}", scoring) for method in failed}
+
+    @property
+    def audit_note(self) -> str:
+        """On which model alone the audit was made; empty where it is this one's."""
+        return audit_note(self.rows[0].comparable[2])
 
     @cached_property
     def cells(self) -> tuple[CellMark, ...]:
@@ -152,7 +158,9 @@ def _title(key: tuple[str, ...], names: Counter[str]) -> str:
 
 
 def _lines(rows: Sequence[Row]) -> tuple[Line, ...]:
-    places = ranked([row for row in rows if row.score is not None]) if may_rank(f"score.{HEADLINE_METHOD}") else ()
+    *_, scoring = rows[0].comparable
+    audited = may_rank(f"score.{HEADLINE_METHOD}", scoring)
+    places = ranked([row for row in rows if row.score is not None]) if audited else ()
     there = {place.row.slug for place in places}
     others = sorted((row for row in rows if row.slug not in there), key=lambda row: row.name.lower())
     return (*(Line(place.row, place) for place in places), *(Line(row, None) for row in others))

@@ -1,15 +1,61 @@
-"""Seasons in a folder: made by hand, and forged."""
+"""Seasons in a folder: run by the command line, made by hand, and forged."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+from typer.testing import CliRunner
+
+from ioi_bench.cli.app import app
 from ioi_bench.leaderboard.results import CARD, SUBMISSION, entry_key
 from ioi_bench.leaderboard.seasons.records import Commitment, Draw, Terms
 
 HASH = "0123456789abcdef" * 4
+NAME, PROMPTS = "2027-spring", 40
+RULE, BEACON = "the first drand round after 2027-05-01T00:00Z", "a3f1" * 16
+FEW = ("--prompts", PROMPTS, "--train-prompts", 300, "--methods", "exchange")
+
+
+class Board:
+    """A leaderboard, the maintainer's private folder beside it, and the command line."""
+
+    def __init__(self, root):
+        self.root, self.folder, self.seed = root, root / "board", root / "private" / "seed.json"
+
+    def __call__(self, command, *words, name=NAME, code=0):
+        """Run ``ioi-bench season COMMAND NAME``; its stdout, or stderr where it must fail."""
+        words = ["season", command, name, *words, "--leaderboard", self.folder]
+        if command != "verify":
+            words += ["--seed-file", self.seed]
+        done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        assert done.exit_code == code, (done.stdout, done.stderr)
+        return SimpleNamespace(stdout=done.stdout, stderr=" ".join(done.stderr.split()))
+
+    def verify(self, *words, name=NAME):
+        """What ``season verify`` says: the details of all checks, and of those that fail."""
+        words = ["season", "verify", name, *words, "--leaderboard", self.folder, "--json"]
+        done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        checks = json.loads(done.stdout)
+        details = {check["name"]: check["detail"] for check in checks}
+        failed = {check["name"]: check["detail"] for check in checks if not check["passed"]}
+        assert done.exit_code == (1 if failed else 0)
+        return SimpleNamespace(names=list(details), details=details, failed=failed)
+
+    def at(self, *names):
+        """A file of the season."""
+        return self.folder.joinpath("seasons", NAME, *names)
+
+    def entry(self, suite, file):
+        """A file of one of its results."""
+        return next(self.at("entries", "ioi-mini", f"lab__{suite}").glob(f"*/{file}"))
+
+    def copy(self, to):
+        shutil.copytree(self.root, to)
+        return Board(to)
 
 
 def sha256(path):

@@ -7,12 +7,11 @@ import hmac
 import json
 import shutil
 import stat
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from boards import changed, consistent, hand_in
-from season_boards import chain, change, hold_season, log, sha256, some_terms
+from season_boards import BEACON, FEW, NAME, PROMPTS, RULE, chain, change, hold_season, log, sha256, some_terms
 from typer.testing import CliRunner
 
 from ioi_bench.cli.app import app
@@ -28,90 +27,8 @@ from ioi_bench.leaderboard.seasons.records import Terms
 from ioi_bench.lm.circuit import load_circuit
 from ioi_bench.task import IOI_V1, IOI_V1_MINI
 
-NAME, PROMPTS = "2027-spring", 40
-RULE, BEACON = "the first drand round after 2027-05-01T00:00Z", "a3f1" * 16
-FEW = ("--prompts", PROMPTS, "--train-prompts", 300, "--methods", "exchange")
-CHECKS = ["chain", "results", "suites", "seed of its own", "beacon", "settings", "reveal"]
+CHECKS = ["chain", "dates", "results", "suites", "seed of its own", "beacon", "settings", "reveal"]
 FIGURES = ["figures: lab/relu", "figures: lab/topk"]
-
-
-class Board:
-    """A leaderboard, the maintainer's private folder beside it, and the command line."""
-
-    def __init__(self, root):
-        self.root, self.folder, self.seed = root, root / "board", root / "private" / "seed.json"
-
-    def __call__(self, command, *words, name=NAME, code=0):
-        """Run ``ioi-bench season COMMAND NAME``; its stdout, or stderr where it must fail."""
-        words = ["season", command, name, *words, "--leaderboard", self.folder]
-        if command != "verify":
-            words += ["--seed-file", self.seed]
-        done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-        assert done.exit_code == code, (done.stdout, done.stderr)
-        return SimpleNamespace(stdout=done.stdout, stderr=" ".join(done.stderr.split()))
-
-    def verify(self, *words, name=NAME):
-        """What ``season verify`` says: the names of all checks, and the details of those that fail."""
-        words = ["season", "verify", name, *words, "--leaderboard", self.folder, "--json"]
-        done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-        checks = json.loads(done.stdout)
-        failed = {check["name"]: check["detail"] for check in checks if not check["passed"]}
-        assert done.exit_code == (1 if failed else 0)
-        return SimpleNamespace(names=[check["name"] for check in checks], failed=failed)
-
-    def at(self, *names):
-        """A file of the season."""
-        return self.folder.joinpath("seasons", NAME, *names)
-
-    def entry(self, suite, file):
-        """A file of one of its results."""
-        return next(self.at("entries", "ioi-mini", f"lab__{suite}").glob(f"*/{file}"))
-
-    def copy(self, to):
-        shutil.copytree(self.root, to)
-        return Board(to)
-
-
-@pytest.fixture(scope="module")
-def states(tmp_path_factory, small_card):
-    """An honest season with two suites: as it was ``committed``, ``sealed`` (judged), and ``revealed``."""
-    root = tmp_path_factory.mktemp("season")
-    board = Board(root / "now")
-    for name in ("topk-k3", "relu"):
-        suite = small_card.suite.parent / f"{name}-s0"
-        card = changed(small_card.card, "made", "suite_sha256", to=load_suite(suite).sha256)
-        hand_in(board.folder, card, small_card.prompts, suite, name=f"lab/{name.partition('-')[0]}")
-    told = [board("commit", *FEW, "--beacon-rule", RULE)]
-    committed = board.copy(root / "committed")
-    told.append(board("evaluate", "--beacon", BEACON))
-    sealed = board.copy(root / "sealed")
-    told.append(board("reveal", "--json"))
-    return SimpleNamespace(committed=committed, sealed=sealed, revealed=board, told=told)
-
-
-@pytest.fixture
-def committed(states, tmp_path):
-    return states.committed.copy(tmp_path / "committed")
-
-
-@pytest.fixture
-def sealed(states, tmp_path):
-    return states.sealed.copy(tmp_path / "sealed")
-
-
-@pytest.fixture
-def revealed(states, tmp_path):
-    return states.revealed.copy(tmp_path / "revealed")
-
-
-@pytest.fixture
-def no_evaluation(monkeypatch):
-    """It is refused before the work."""
-
-    def work(*_, **__):
-        raise AssertionError("it was evaluated")
-
-    monkeypatch.setattr("ioi_bench.evaluation.evaluate.evaluate", work)
 
 
 # An honest season
@@ -263,6 +180,8 @@ def test_no_seed_is_left_without_a_commitment(committed, monkeypatch):
         (["--budgets", "4,2,1"], "in increasing order"),
         (["--prompts", "5001"], "a season has 1 to 5,000"),
         (["--reveal-by", "soon"], "a date is YYYY-MM-DD"),
+        (["--reveal-by", "2999-02-30"], "a day that there is"),
+        (["--reveal-by", "2020-01-01"], "give a date to come"),
         (["--track", "gpt3"], "gpt3"),
     ],
 )
@@ -332,7 +251,7 @@ def test_another_generator_is_refused(sealed, command, monkeypatch, no_evaluatio
 
 
 def test_another_version_does_not_judge(committed, monkeypatch, no_evaluation):
-    monkeypatch.setattr("ioi_bench.leaderboard.seasons.judging.version", lambda: "9.0")
+    monkeypatch.setattr("ioi_bench.leaderboard.seasons.drawing.version", lambda: "9.0")
     assert "install ioi-bench==" in committed("evaluate", "--beacon", BEACON, code=2).stderr
     assert not committed.at("draw.json").exists()
 
@@ -573,7 +492,7 @@ def test_a_name_that_is_used_again(sealed, tmp_path):
 
 
 def test_a_reveal_that_does_not_come(sealed):
-    change(sealed.at("commitment.json"), terms__reveal_by="2026-01-01")
+    change(sealed.at("commitment.json"), terms__date="2025-12-01", terms__reveal_by="2026-01-01")
     chain(sealed.at(), log(sealed.at()))
     assert sealed.verify().failed == {"reveal": "it was promised for 2026-01-01, and has not come"}
 

@@ -209,8 +209,8 @@ def test_a_method_that_failed_the_audit_is_shown_and_nothing_is_sorted_by_it(
     from ioi_bench.pages import tables
 
     def only(*figures):
-        monkeypatch.setattr(tables, "may_rank", lambda figure: figure in figures)
-        monkeypatch.setattr(tables, "why_not", lambda figure: f"{figure} failed")
+        monkeypatch.setattr(tables, "may_rank", lambda figure, scoring: figure in figures)
+        monkeypatch.setattr(tables, "why_not", lambda figure, scoring: f"{figure} failed")
         Site(results, tmp_path / "site", cache_dir=page_cache).build()
         return Page(tmp_path / "site" / "index.html")
 

@@ -195,7 +195,7 @@ def test_the_committed_verdicts_follow_from_the_committed_figures(committed):
     assert written.keys() == METRICS.keys()
     assert committed.made["gates"] == {"icc": MIN_ICC, "p": MAX_P, "rho": MIN_RHO}
     for name, found in written.items():
-        assert (may_rank(name), why_not(name)) == (found["ranks"], found["reason"])
+        assert (may_rank(name, SCORING), why_not(name, SCORING)) == (found["ranks"], found["reason"])
 
 
 def test_the_committed_page_is_what_its_data_say(committed):

@@ -88,6 +88,20 @@ def test_a_table_that_does_not_give_the_cards_score_is_not_used(folder, change, 
         rewritten(folder, change)
 
 
+@pytest.mark.parametrize("dictionary", ["suite", "random 0"])
+def test_a_row_in_the_place_of_another_gives_no_score(folder, dictionary):
+    """As many rows as there should be, and one prompt is judged twice, another never."""
+    path = folder / "prompts.parquet"
+    frame = pd.read_parquet(path)
+    cell = next(cell.name for cell in Card.read(folder).cells if cell.headline and cell.ranked)
+    of = (frame["cell"] == cell) & (frame["method"] == "exchange") & (frame["budget"] == 1)
+    first, second = frame.index[of & (frame["dictionary"] == dictionary)][:2]
+    frame.loc[second] = frame.loc[first]
+    frame.to_parquet(path, index=False)
+    with pytest.raises(InputError, match="does not have each row that the card's score is made of exactly once"):
+        draw_score(Card.read(folder), folder)
+
+
 def test_a_damaged_or_missing_file_is_not_used(folder):
     path = folder / "prompts.parquet"
     path.write_bytes(path.read_bytes()[:5000])

@@ -87,3 +87,15 @@ def test_equal_scores_stand_by_name_and_a_score_without_an_interval_is_exact():
     assert difference(exact, Figure(value=0.4)).low == pytest.approx(0.1)
     assert not difference(exact, Figure(value=0.4)).tied
     assert difference(exact, exact).tied
+
+
+def test_who_is_clearly_lower_is_not_tied_either():
+    """Whether two suites are tied does not depend on which is named first."""
+    g = np.random.default_rng(2)
+    noise = g.normal(0, 0.01, 1000)
+    a, b = row("a", 0.5, 0.01, drawn(0.5, noise)), row("b", 0.3, 0.01, drawn(0.3, noise + g.normal(0, 0.01, 1000)))
+    for draws in ((a.draws, b.draws), (None, None)):
+        up, down = difference(a.score, b.score, *draws), difference(b.score, a.score, *reversed(draws))
+        assert (up.low > 0, down.high < 0) == (True, True)
+        assert not up.tied
+        assert not down.tied

@@ -73,9 +73,16 @@ def missing_suites(season: Season) -> tuple[str, ...]:
 
 
 def reused_seed(season: Season, seed: bytes | None = None) -> str | None:
-    """The season whose revealed seed is this one's; None where there is none.
+    """Another season of the leaderboard to which this one's seed belonged first; None if there is none.
 
-    Without ``seed`` the revealed seeds of all others are tried on the commitment, which anybody can do.
+    The seed belongs to the season that was committed to earlier, if no other had published it before this one did.
+    Dates of commitments are bound by their hashes, and of two seasons with one seed at least one is at fault, whatever
+    dates are claimed.
+
+    Args:
+        season: whose seed it is.
+        seed: it, where it is known. Without it the revealed seeds of all others are tried on the commitment, which
+            anybody can do.
     """
     for folder in season_folders(season.folder.absolute().parent.parent):
         if folder.name == season.terms.season:
@@ -84,12 +91,26 @@ def reused_seed(season: Season, seed: bytes | None = None) -> str | None:
             other = read_season(folder)
         except InputError:  # it fails its own verification
             continue
-        if other.reveal is None or (season.reveal is not None and other.terms.date > season.reveal.date):
-            continue  # one that began after this one's seed was public is at fault itself
-        known = bytes.fromhex(other.reveal.seed)
-        if known == seed or commitment_of(season.terms, known) == season.commitment.commitment:
+        if _same_seed(season, seed, other) and not _came_first(season, other):
             return other.terms.season
     return None
+
+
+def _same_seed(season: Season, seed: bytes | None, other: Season) -> bool:
+    known = None if other.reveal is None else bytes.fromhex(other.reveal.seed)
+    if seed is not None and (seed == known or commitment_of(other.terms, seed) == other.commitment.commitment):
+        return True
+    return known is not None and commitment_of(season.terms, known) == season.commitment.commitment
+
+
+def _came_first(season: Season, other: Season) -> bool:
+    """Committed to on an earlier day, and revealed before the other."""
+    if season.terms.date >= other.terms.date:
+        return False
+    if other.reveal is None:
+        return True
+    # a reveal that claims to be older than its commitment is no reason against the season whose seed it took
+    return season.reveal is not None and season.reveal.date < max(other.reveal.date, other.terms.date)
 
 
 def since_faults(season: Season, before: Path) -> Iterator[str]:

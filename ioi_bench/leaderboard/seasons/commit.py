@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS, SCORING
 from ioi_bench.leaderboard.checks import track_circuit
 from ioi_bench.leaderboard.needs import MIN_PROMPTS, usable
 from ioi_bench.leaderboard.results import find_entries, read_entry
+from ioi_bench.leaderboard.seasons.dates import today
 from ioi_bench.leaderboard.seasons.folder import COMMITMENT, SEASONS
 from ioi_bench.leaderboard.seasons.opening import SEED_BYTES, commitment_of, draw_key, keep_seed
 from ioi_bench.leaderboard.seasons.records import Commitment, SeedFile, Terms
@@ -25,7 +25,7 @@ from ioi_bench.lm.model import load_model
 from ioi_bench.task import task_spec
 from ioi_bench.task.season import GENERATOR, SEASON, season_split
 
-__all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "Plan", "commit_season", "today", "version"]
+__all__ = ["DEFAULT_BUDGETS", "DEFAULT_METHODS", "Plan", "commit_season", "version"]
 
 DEFAULT_METHODS, DEFAULT_BUDGETS = ("exchange", "aware", "universal"), (1, 2, 4)
 
@@ -47,11 +47,6 @@ class Plan:
 def version() -> str:
     """Of ioi-bench: a season is judged by one."""
     return metadata.version("ioi-bench")
-
-
-def today() -> str:
-    """``YYYY-MM-DD``, UTC."""
-    return datetime.now(timezone.utc).date().isoformat()
 
 
 def commit_season(plan: Plan, leaderboard: Path, seed_file: Path) -> Commitment:
@@ -104,7 +99,7 @@ def _terms(plan: Plan, leaderboard: Path, seed: bytes) -> Terms:
     model, spec = load_model(plan.track.partition("/")[0]), task_spec(circuit.task)
     key = draw_key(plan.season, spec.sha256, seed)
     try:
-        return Terms(
+        terms = Terms(
             **vars(plan),
             spec=spec.name,
             spec_sha256=spec.sha256,
@@ -120,9 +115,18 @@ def _terms(plan: Plan, leaderboard: Path, seed: bytes) -> Terms:
         )
     except ValidationError as error:
         first = error.errors()[0]
-        what = {"season": "a season's name is small letters, digits and hyphens", "reveal_by": "a date is YYYY-MM-DD"}
+        what = {
+            "season": "a season's name is small letters, digits and hyphens",
+            "reveal_by": "a date is YYYY-MM-DD, a day that there is",
+        }
         name = str(first["loc"][0])
         raise InputError(f"{name} is {first['input']!r}: {what.get(name, first['msg'])}") from error
+    if terms.reveal_by is not None and terms.reveal_by < terms.date:
+        raise InputError(
+            f"reveal_by is {terms.reveal_by}, and today is {terms.date}: give a date to come, or the season would fail "
+            "its verification from the first day"
+        )
+    return terms
 
 
 def _known(leaderboard: Path, track: str) -> list[str]:

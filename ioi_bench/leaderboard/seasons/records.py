@@ -15,6 +15,7 @@ A season is a folder of its own on the leaderboard, and nothing in it is ever ch
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -33,7 +34,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Beacon = Annotated[str, Field(pattern=r"^[0-9a-f]{32,512}$")]
 """Small hexadecimal digits alone: a text could be written in many ways, and one of them be chosen."""
 
-Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+def _day(text: str) -> str:
+    date.fromisoformat(text)  # a ValueError where the calendar has no such day
+    return text
+
+
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_day)]
 
 
 def is_season_name(text: str) -> bool:
@@ -167,6 +174,7 @@ class Reveal(_Record):
         seed: 32 bytes, in hexadecimal digits.
         lines: how many the log has, for ever.
         head: hash of its last one; of ``draw.json`` where it has none.
+        unjudged: suites that the commitment names and the log does not: left out, and told for ever.
     """
 
     schema_version: Literal[1] = 1
@@ -174,6 +182,7 @@ class Reveal(_Record):
     seed: Sha256
     lines: int = Field(ge=0)
     head: Sha256
+    unjudged: tuple[Entry, ...] = ()
     date: Date
 
 

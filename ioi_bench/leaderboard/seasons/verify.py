@@ -23,9 +23,11 @@ from ioi_bench.leaderboard.seasons.chain import (
     reused_seed,
     since_faults,
 )
-from ioi_bench.leaderboard.seasons.commit import today, version
-from ioi_bench.leaderboard.seasons.folder import CARD, PROMPTS, Season, prompts_of, read_season, sha256_of
-from ioi_bench.leaderboard.seasons.judging import Bench, require_as_committed, season_model
+from ioi_bench.leaderboard.seasons.commit import version
+from ioi_bench.leaderboard.seasons.dates import date_faults, today
+from ioi_bench.leaderboard.seasons.drawing import require_as_committed, season_model
+from ioi_bench.leaderboard.seasons.folder import CARD, PROMPTS, REVEAL, Season, prompts_of, read_season, sha256_of
+from ioi_bench.leaderboard.seasons.judging import Bench
 from ioi_bench.leaderboard.seasons.opening import commitment_of
 from ioi_bench.leaderboard.weights import loader_plugins, open_weights
 
@@ -102,19 +104,15 @@ class SeasonVerifier:
                 yield _first_fault(self._again(season, bench, entry, there[entry]), entry)
 
     def _published(self, season: Season) -> Iterator[Check]:
-        terms = season.terms
         yield _check("chain", chain_faults(season), f"commitment, draw and {len(season.log)} lines of the log")
+        yield _check("dates", date_faults(season), "none is before the one before it, and none to come")
         yield _check("results", entry_faults(season), f"{len(season.judged)} cards, each as in the log")
-        missing = [f"{_name(one)} was there at the commitment, and is not in the log" for one in missing_suites(season)]
-        if season.reveal is None and missing:
-            yield _check("suites", [], f"{len(missing)} of {len(terms.known)} are still to be judged")
-        else:
-            yield _check("suites", missing, f"all {len(terms.known)} that were there at the commitment are in the log")
+        yield _check("suites", _suite_faults(season), _suites_told(season))
         other = reused_seed(season, bytes.fromhex(season.reveal.seed) if season.reveal else None)
         yield _check(
             "seed of its own",
-            [] if other is None else [f"it is that of the season {other!r}, which was revealed: it was no secret"],
-            "that of no other season of this leaderboard",
+            [] if other is None else [f"it is that of the season {other!r}: it was no secret"],
+            "that of no season of this leaderboard that was committed to or revealed before it",
         )
         yield _check("beacon", _beacon_faults(season), _beacon_told(season))
         yield _check("settings", _setting_faults(season), "each card is as the terms say")
@@ -198,7 +196,31 @@ def _reveal(season: Season) -> Check:
         faults.append(f"{reveal.lines - len(season.log)} results were removed after it")
     elif season.draw is not None and season.head != reveal.head:
         faults.append("the log was altered after it")
-    return _check("reveal", faults, f"on {reveal.date}, with {reveal.lines} lines of the log")
+    told = f", which was late: it was promised for {due}" if due is not None and reveal.date > due else ""
+    return _check("reveal", faults, f"on {reveal.date}{told}, with {reveal.lines} lines of the log")
+
+
+def _suite_faults(season: Season) -> Iterator[str]:
+    """After the reveal: what the commitment names and the log does not is what ``reveal.json`` says was left out."""
+    if season.reveal is None:
+        return
+    missing, left_out = missing_suites(season), season.reveal.unjudged
+    for entry in missing:
+        if entry not in left_out:
+            yield f"{_name(entry)} was there at the commitment, and is not in the log"
+    for entry in left_out:
+        if entry not in missing:
+            yield f"{REVEAL} says that {_name(entry)} was not judged, and that is not so"
+
+
+def _suites_told(season: Season) -> str:
+    """What became of those that the commitment names, where nothing is wrong with it."""
+    missing, known = missing_suites(season), len(season.terms.known)
+    if not missing:
+        return f"all {known} that were there at the commitment are in the log"
+    if season.reveal is None:
+        return f"{len(missing)} of {known} are still to be judged"
+    return f"{len(missing)} of {known} were never judged, as {REVEAL} says: {', '.join(map(_name, missing))}"
 
 
 def _beacon_faults(season: Season) -> Iterator[str]:
