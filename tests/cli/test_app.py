@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import re
 import shlex
 import signal
@@ -36,8 +37,8 @@ IDS = [" ".join(path) for path, _ in COMMANDS]
 
 
 def examples(help_text):
-    """The command lines below "Examples:"; what follows two spaces is a remark."""
-    lines = help_text.partition("Examples:")[2].splitlines()
+    """The command lines below "Examples:", broken ones joined; what follows two spaces is a remark."""
+    lines = re.sub(r" \\\n\s*", " ", help_text.partition("Examples:")[2]).splitlines()
     return [re.split(r"\s{2,}", line.strip())[0] for line in lines if line.strip().startswith("ioi-bench")]
 
 
@@ -52,6 +53,25 @@ def test_every_example_in_the_help_parses(path, command):
         while hasattr(target, "commands"):
             target = target.commands[words.pop(0)]
         target.make_context(target.name, words)  # a usage error would raise
+
+
+EVERY_HELP = [(), *{path[:1] for path, _ in COMMANDS if len(path) > 1}, *(path for path, _ in COMMANDS)]
+
+
+@pytest.mark.parametrize("path", EVERY_HELP, ids=" ".join)
+def test_help_flows_at_80_columns(path, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = [line.strip() for line in cli(*path, "--help").stdout.splitlines()]
+    above = shown[: next(i for i, line in enumerate(shown) if line.startswith("╭"))]
+    text, _, shown_examples = "\n".join(above).partition("Examples:")
+    # A line is left short only where the next word would not have fitted.
+    for paragraph in text.strip().split("\n\n"):
+        lines = paragraph.split("\n")
+        for line, following in itertools.pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > 78, f"{line!r} ends early"
+    # An example folds at a backslash alone, which a shell reads.
+    for line in shown_examples.strip().replace(" \\\n", " ").splitlines():
+        assert line.startswith("ioi-bench "), f"{line!r} is the rest of a folded line"
 
 
 def test_the_root_help_shows_examples_of_commands_that_exist():
