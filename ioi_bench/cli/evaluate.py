@@ -59,7 +59,7 @@ def evaluate(
         str, typer.Option("--split", help="validation, test, drawn:KEY or season:NAME; choose on validation.")
     ] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
-    methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
+    methods: options.Methods = "exchange,split,aware,universal",
     cells: Annotated[
         str | None, typer.Option("--cells", help="Only these, such as io@nm-out,pos@si-v; faster; by default all.")
     ] = None,

@@ -1,7 +1,7 @@
 r"""Help texts that fit any terminal: paragraphs flow, and examples do not fold at 80 columns.
 
-Typer prints a docstring's paragraphs, but for the first, with the line breaks of the source; ``\b`` marks what must keep
-its lines.
+Typer prints a docstring's paragraphs, but for the first, with the line breaks of the source; ``\b`` marks what must
+keep its lines.
 """
 
 from __future__ import annotations

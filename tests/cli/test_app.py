@@ -20,6 +20,7 @@ from ioi_bench.cli import console as console_module
 from ioi_bench.cli.app import app
 from ioi_bench.cli.console import progress
 from ioi_bench.errors import InputError, IoiBenchError, StorageError
+from ioi_bench.task import task_spec
 
 ROOT = typer.main.get_command(app)
 
@@ -72,6 +73,20 @@ def test_help_flows_at_80_columns(path, cli, monkeypatch):
     # An example folds at a backslash alone, which a shell reads.
     for line in shown_examples.strip().replace(" \\\n", " ").splitlines():
         assert line.startswith("ioi-bench "), f"{line!r} is the rest of a folded line"
+
+
+def test_what_the_options_say_of_methods_and_prompts(cli):
+    (methods,) = (param for param in ROOT.commands["evaluate"].params if param.name == "methods")
+    for name in methods.default.split(","):
+        assert f"{name}: " in methods.help
+    sizes = {name: len(task_spec("ioi-v1-mini").split(name)) for name in ("train", "validation", "test")}
+    for _, command in COMMANDS:
+        said = {param.name: param.help or "" for param in command.params}
+        if said.get("prompts", "").startswith("Only the first N prompts of the split"):
+            assert f"all, {sizes['validation']:,} in validation and in test" in said["prompts"]
+            assert sizes["validation"] == sizes["test"]
+        if "faster" in said.get("train_prompts", ""):
+            assert f"by default all {sizes['train']:,}" in said["train_prompts"]
 
 
 def test_the_root_help_shows_examples_of_commands_that_exist():
