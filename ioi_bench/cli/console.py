@@ -34,12 +34,12 @@ _QUIET_SECONDS = 2.0
 
 
 def _console(stderr: bool) -> Console:
-    from rich.console import Console
+    from ioi_bench.cli.fitting import FittingConsole
 
     # Markup is off: the "[9]" of a site's name is not a style. A pipe has no width, and 80 would fold the tables.
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return FittingConsole(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def out() -> Console:
