@@ -219,6 +219,18 @@ def test_progress_shows_bars_to_a_person_once_work_takes_long(monkeypatch):
     assert "2/3" in screen.getvalue()
 
 
+def test_bars_have_an_estimate_where_a_step_takes_a_minute(monkeypatch):
+    monkeypatch.setattr(console_module, "_QUIET_SECONDS", 0.0)
+    screen, clock = io.StringIO(), itertools.count(step=60.0)
+    now = [0.0]
+    console = Console(file=screen, force_terminal=True, width=80, get_time=lambda: now[0])
+    monkeypatch.setattr(console_module, "err", lambda: console)
+    with progress() as report:
+        for done, now[0] in zip(range(4), clock, strict=False):
+            report("evaluations", done, 10)
+    assert "0:07:00" in screen.getvalue()  # seven are left, a minute each
+
+
 def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(console_module, "_LINE_EVERY_SECONDS", -1.0)
     with progress() as report:
@@ -226,7 +238,7 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch, capsys):
         report("capturing", 1_000, 2_000)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "capturing: 1,000 of 2,000, about 0 min left" in captured.err
+    assert "capturing: 1,000 of 2,000, less than a minute left" in captured.err
 
 
 def test_short_work_shows_nothing(capsys):
