@@ -90,7 +90,8 @@ class Suite:
         Raises:
             InputError: the text is no hook point.
         """
-        return cls.at_hooks(name, model, {hook: dictionary}, metadata)
+        point = HookPoint.parse(hook) if isinstance(hook, str) else hook
+        return cls.at_hooks(name, model, {point: dictionary}, metadata)
 
     @classmethod
     def at_hooks(
