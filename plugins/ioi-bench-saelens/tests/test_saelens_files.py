@@ -70,7 +70,10 @@ def test_what_the_user_says_overrules(tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"hook_name": "blocks.8.hook_resid_pred"}, r"'blocks\.8\.hook_resid_pred', where .* mean 'resid_pre' or .*\?\)$"),
+        (
+            {"hook_name": "blocks.8.hook_resid_pred"},
+            r"'blocks\.8\.hook_resid_pred', where .* mean 'resid_pre' or .*\?\)$",
+        ),
         (
             {"hook_name": "blocks.8.hook_resid_pre", "hook_head_index": 3},
             r"'blocks\.8\.hook_resid_pre', head 3, where ",
