@@ -12,7 +12,10 @@ from rich.table import Column, Table
 __all__ = ["FittingConsole", "parts"]
 
 _FOLDED = 20
-"""What a column that may fold needs at least."""
+"""What a column that may wrap needs at least: a figure with its interval is not longer."""
+
+_TEXT = 12
+"""The same for a column of texts, whose words may be folded (``overflow="fold"``)."""
 
 
 class FittingConsole(Console):
@@ -31,48 +34,51 @@ def parts(table: Table, width: int) -> Iterator[Table]:
     """The table, or its columns in turn, where they do not fit beside each other: as many at once as do.
 
     A column that does not wrap needs its longest line, another one at most 20 columns of the terminal; so does the
-    first where it is longer than half of them. Nothing of at most 20 characters is folded, and nothing is cut.
+    first where it is longer than half of them. Nothing is cut, and no figure of at most 20 characters is folded.
 
     Args:
         width: columns of the terminal.
     """
     first, *others = table.columns
-    if _width(first, table) > width // 2:
-        first.no_wrap = False
-    for column in table.columns:
-        column.overflow = "fold"
-    if _needs(table.columns, table) <= width:
-        yield table
-        return
-    group: list[Column] = []
+    wraps = _longest(first, table) > width // 2
+    group = [first]
     for column in others:
-        if group and _needs([first, *group, column], table) > width:
-            yield _with(table, [first, *group])
-            group = []
+        if len(group) > 1 and _needs([*group, column], table, wraps) > width:
+            yield _with(table, group, wraps)
+            group = [first]
         group.append(column)
-    yield _with(table, [first, *group])
+    yield _with(table, group, wraps)
 
 
-def _needs(columns: list[Column], table: Table) -> int:
+def _needs(columns: list[Column], table: Table, first_wraps: bool) -> int:
     _, right, _, left = table.padding
     between = len(columns) - 1 + 2 * table.show_edge if table.box else 0
-    return sum(_width(column, table) for column in columns) + between - (0 if table.pad_edge else left + right)
+    edges = 0 if table.pad_edge else left + right
+    widths = [
+        _width(column, table, column.no_wrap and not (index == 0 and first_wraps))
+        for index, column in enumerate(columns)
+    ]
+    return sum(widths) + len(columns) * (left + right) + between - edges
 
 
-def _width(column: Column, table: Table) -> int:
+def _width(column: Column, table: Table, whole: bool) -> int:
+    longest = _longest(column, table)
+    return longest if whole else min(longest, _TEXT if column.overflow == "fold" else _FOLDED)
+
+
+def _longest(column: Column, table: Table) -> int:
     texts = [column.header, *column.cells] if table.show_header else list(column.cells)
-    longest = max((cell_len(line) for text in texts for line in str(text).split("\n")), default=0)
-    _, right, _, left = table.padding
-    return (longest if column.no_wrap else min(longest, _FOLDED)) + left + right
+    return max((cell_len(line) for text in texts for line in str(text).split("\n")), default=0)
 
 
-def _with(table: Table, columns: list[Column]) -> Table:
-    """The same table, of these columns alone."""
-    part = Table.grid() if not table.show_header else Table()
+def _with(table: Table, columns: list[Column], first_wraps: bool) -> Table:
+    """The same table, of these columns alone; a word that is too long is folded, not cut."""
+    part = Table() if table.show_header else Table.grid()
     for name in ("box", "padding", "show_edge", "pad_edge", "collapse_padding", "title", "title_justify"):
         setattr(part, name, getattr(table, name))
-    for column in columns:
-        part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow)
+    for index, column in enumerate(columns):
+        whole = column.no_wrap and not (index == 0 and first_wraps)
+        part.add_column(column.header, justify=column.justify, no_wrap=whole, overflow="fold")
     for row, *cells in zip(table.rows, *(column.cells for column in columns), strict=True):
         part.add_row(*cells, style=row.style)
     return part

@@ -185,7 +185,7 @@ class Bench:
         ready = [path is not None for path in self._kept(units)]
         left = ready.count(False)
         said = f"{len(units)} evaluations: {len(units) - left} are kept from before, {left} are to be made"
-        announce(f"{said}, about {left * _SECONDS / 60:.0f} min on one core" if left else said)
+        announce(f"{said}, {_minutes(left * _SECONDS)} on one core" if left else said)
         groups: dict[tuple[str, int, int | None], list[int]] = {}
         for i, unit in enumerate(units):
             groups.setdefault((unit.about.split, unit.prompts, unit.train_prompts), []).append(i)
@@ -236,7 +236,11 @@ class Bench:
 
 
 def _remaining(seconds: float, left: int) -> str:
-    return f"{seconds:.1f} s an evaluation: about {seconds * left / 60:.0f} min for the rest"
+    return f"{seconds:.1f} s an evaluation: {_minutes(seconds * left)} for the rest"
+
+
+def _minutes(seconds: float) -> str:
+    return "less than a minute" if seconds < 60 else f"about {seconds / 60:.0f} min"
 
 
 def _write(path: Path, judged: Judged, seconds: float) -> None:
