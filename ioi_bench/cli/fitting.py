@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from rich.cells import cell_len
@@ -33,52 +34,48 @@ class FittingConsole(Console):
 def parts(table: Table, width: int) -> Iterator[Table]:
     """The table, or its columns in turn, where they do not fit beside each other: as many at once as do.
 
-    A column that does not wrap needs its longest line, another one at most 20 columns of the terminal; so does the
-    first where it is longer than half of them. Nothing is cut, and no figure of at most 20 characters is folded.
+    A column that does not wrap needs its longest line, another one at most 20 columns of the terminal. One that would
+    take more than half of them wraps all the same. Nothing is cut, and no figure of at most 20 characters is folded.
 
     Args:
         width: columns of the terminal.
     """
-    first, *others = table.columns
-    wraps = _longest(first, table) > width // 2
+    first, *others = (_Fitted(column, table, width) for column in table.columns)
     group = [first]
     for column in others:
-        if len(group) > 1 and _needs([*group, column], table, wraps) > width:
-            yield _with(table, group, wraps)
+        if len(group) > 1 and _needs([*group, column], table) > width:
+            yield _with(table, group)
             group = [first]
         group.append(column)
-    yield _with(table, group, wraps)
+    yield _with(table, group)
 
 
-def _needs(columns: list[Column], table: Table, first_wraps: bool) -> int:
+class _Fitted:
+    """A column, how wide it has to be, and whether it stays whole."""
+
+    def __init__(self, column: Column, table: Table, width: int) -> None:
+        texts = [column.header, *column.cells] if table.show_header else list(column.cells)
+        longest = max((cell_len(line) for text in texts for line in str(text).split("\n")), default=0)
+        self.column = column
+        _, right, _, left = table.padding
+        self.whole = column.no_wrap and longest <= (width - 3) // 2 - left - right  # 3: between two columns, and edges
+        self.width = longest if self.whole else min(longest, _TEXT if column.overflow == "fold" else _FOLDED)
+        self.width = column.width or self.width
+
+
+def _needs(columns: list[_Fitted], table: Table) -> int:
     _, right, _, left = table.padding
     between = len(columns) - 1 + 2 * table.show_edge if table.box else 0
     edges = 0 if table.pad_edge else left + right
-    widths = [
-        _width(column, table, column.no_wrap and not (index == 0 and first_wraps))
-        for index, column in enumerate(columns)
-    ]
-    return sum(widths) + len(columns) * (left + right) + between - edges
+    return sum(column.width + left + right for column in columns) + between - edges
 
 
-def _width(column: Column, table: Table, whole: bool) -> int:
-    longest = _longest(column, table)
-    return longest if whole else min(longest, _TEXT if column.overflow == "fold" else _FOLDED)
-
-
-def _longest(column: Column, table: Table) -> int:
-    texts = [column.header, *column.cells] if table.show_header else list(column.cells)
-    return max((cell_len(line) for text in texts for line in str(text).split("\n")), default=0)
-
-
-def _with(table: Table, columns: list[Column], first_wraps: bool) -> Table:
+def _with(table: Table, columns: list[_Fitted]) -> Table:
     """The same table, of these columns alone; a word that is too long is folded, not cut."""
-    part = Table() if table.show_header else Table.grid()
+    made = [replace(one.column.copy(), no_wrap=one.whole, overflow="fold") for one in columns]
+    part = Table(*made) if table.show_header else Table.grid(*made)
     for name in ("box", "padding", "show_edge", "pad_edge", "collapse_padding", "title", "title_justify"):
         setattr(part, name, getattr(table, name))
-    for index, column in enumerate(columns):
-        whole = column.no_wrap and not (index == 0 and first_wraps)
-        part.add_column(column.header, justify=column.justify, no_wrap=whole, overflow="fold")
-    for row, *cells in zip(table.rows, *(column.cells for column in columns), strict=True):
+    for row, *cells in zip(table.rows, *(one.column.cells for one in columns), strict=True):
         part.add_row(*cells, style=row.style)
     return part

@@ -61,11 +61,12 @@ NUMBERS = st.sampled_from([".5", "-.12 [-.15 -.11]", "1.00/1.02", "20,000", "–
 def test_no_figure_is_cut_and_none_is_lost(rows, name, width, frame, padding, edges, wraps):
     table = Table(box=frame, padding=padding, show_edge=edges, pad_edge=edges)
     table.add_column("name", no_wrap=True)
+    table.add_column("also", no_wrap=True, style="dim")
     columns = rows  # drawn column by column
     for index, _ in enumerate(columns):
         table.add_column(f"figure {index}", no_wrap=not wraps, justify="right")
     for cells in zip(*columns, strict=True):
-        table.add_row(name, *cells)
+        table.add_row(name, name[::-1], *cells)
     text = shown(table, width)
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
