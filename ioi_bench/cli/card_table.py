@@ -107,8 +107,9 @@ def print_card(card: Card, console: Console) -> None:
 
 def _shown_only(method: str, reason: str) -> str:
     """That suites are not ranked by a method's score; the gates that it failed stand in docs/audit.md."""
-    why = reason if reason.startswith(("it was not", "audited under")) else "it failed the benchmark's own audit (docs/audit.md)"
-    return f"{method} ranks no suites: {why}"
+    failed = "it failed the benchmark's own audit (docs/audit.md)"
+    said = reason.startswith(("it was not", "audited under"))
+    return f"{method} ranks no suites: {reason if said else failed}"
 
 
 def _not_ranked(card: Card) -> list[tuple[str, list[str]]]:

@@ -22,11 +22,11 @@ from ioi_bench.metrics import (
     edit_accuracy,
     edit_distance,
     edit_weight,
+    effect,
     feature_weights,
     logit_difference_gap,
     moved,
     moved_aside,
-    way_gone,
 )
 from ioi_bench.sites import Site
 
@@ -45,12 +45,13 @@ __all__ = [
     "edit_sites",
     "exchange_codes",
     "judge",
+    "per_effect",
     "unedited",
 ]
 
 Activations = Mapping[Site, Float[Tensor, "prompt d_in"]]
 
-JUDGED = ("accuracy", "accuracy_names", "ld_gap", "kl")
+JUDGED = ("accuracy", "accuracy_names", "ld_gap", "kl", "effect")
 MOVED = (
     "weight",
     "moved",
@@ -207,7 +208,7 @@ def _moved(pair: _SitePair, edit: Edit, a_s: Tensor, a_t: Tensor) -> Float[Tenso
         moved_aside(edit.edited, a_s, a_t, centre),
     )
     columns = {
-        "weight": torch.stack(kinds).amax(0) / way_gone(edit.edited, a_s, a_t),  # NaN where one is
+        "weight": torch.stack(kinds).amax(0),  # NaN where one is
         "moved": moved(edit.edited, a_s, pair.codes.base_variance),
         "weight_added": weight.added,
         "weight_removed_paper": weight.removed_paper,
@@ -234,6 +235,7 @@ def judge(
     model: LanguageModel,
     clean: CleanRun,
     edits: Sequence[Activations],
+    clean_logits: Float[Tensor, "prompt vocab"],
     truth: Float[Tensor, "prompt vocab"],
     names: Int64[Tensor, "prompt name"],
     measure: Measure | None = None,
@@ -245,7 +247,7 @@ def judge(
     for start in range(0, len(unique), at_once):
         some = unique[start : start + at_once]
         logits = patched_logits(model, clean, some)
-        judged.append(compare(logits, truth, names))
+        judged.append(compare(logits, clean_logits, truth, names))
         if measure is not None:
             measured += [measure(of, written) for of, written in zip(logits, some, strict=True)]
     found = torch.cat(judged, 1)[:, index]
@@ -255,6 +257,7 @@ def judge(
 @torch.no_grad()
 def compare(
     logits: Float[Tensor, "edit prompt vocab"],
+    clean: Float[Tensor, "prompt vocab"],
     truth: Float[Tensor, "prompt vocab"],
     names: Int64[Tensor, "prompt name"],
 ) -> Float[Tensor, "prompt edit column"]:
@@ -262,7 +265,15 @@ def compare(
     accuracy = edit_accuracy(logits, truth, names)
     gap = logit_difference_gap(logits, truth, names[:, 0], names[:, 1]).gap
     nats = divergence(logits, truth).nats
-    return torch.stack([accuracy.vocabulary, accuracy.names, gap, nats], -1).transpose(0, 1).cpu()
+    had = effect(logits, clean, truth, names)
+    return torch.stack([accuracy.vocabulary, accuracy.names, gap, nats, had], -1).transpose(0, 1).cpu()
+
+
+def per_effect(columns: Float[Tensor, "prompt edit column"]) -> Float[Tensor, "prompt edit column"]:
+    """Weights per effect (columns `COLUMNS`)."""
+    found = columns.clone()
+    found[..., COLUMNS.index("weight")] /= columns[..., COLUMNS.index("effect")]
+    return found
 
 
 def distinct(edits: Sequence[Activations]) -> tuple[list[Activations], list[int]]:

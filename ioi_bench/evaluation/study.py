@@ -25,6 +25,7 @@ from ioi_bench.evaluation.runs import (
     edit_sites,
     exchange_codes,
     judge,
+    per_effect,
     unedited,
 )
 from ioi_bench.evaluation.score import SCORED_BUDGETS, SCORED_METHODS
@@ -196,10 +197,10 @@ def _run_cell(study: Study, cell: Cell, clean: CleanRun, clean_logits: Tensor, b
     written = [activations for found in edits + nulls for activations in found.activations]
     keys = (("no-edit", 0), *(key for found in edits for key in found.keys))
     measure = study.measures.of(cell, batch, clean_logits, truth)
-    runs = judge(study.model, clean, written, truth, names, measure)
-    judged = torch.cat([compare(clean_logits[None], truth, names), runs.judged], 1)
+    runs = judge(study.model, clean, written, clean_logits, truth, names, measure)
+    judged = torch.cat([compare(clean_logits[None], clean_logits, truth, names), runs.judged], 1)
     moved = torch.cat([unedited(batch), *(found.moved for found in edits + nulls)], 1)
-    columns = torch.cat([judged, moved], -1)
+    columns = per_effect(torch.cat([judged, moved], -1))
     null_keys = nulls[0].keys if nulls else ()
     null = columns[:, len(keys) :].unflatten(1, (len(nulls), len(null_keys))) if nulls else columns[:, None, :0]
     edited = columns[:, : len(keys)]

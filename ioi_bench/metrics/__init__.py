@@ -16,8 +16,8 @@ from ioi_bench.metrics.edit_weight import (
     feature_weights,
     moved,
     moved_aside,
-    way_gone,
 )
+from ioi_bench.metrics.effect import effect
 from ioi_bench.metrics.geometry import Geometry, geometry
 from ioi_bench.metrics.interpretability import (
     ActivityCounts,
@@ -65,6 +65,7 @@ __all__ = [
     "edit_accuracy",
     "edit_distance",
     "edit_weight",
+    "effect",
     "explanations",
     "feature_weights",
     "geometry",
@@ -80,6 +81,5 @@ __all__ = [
     "rank_correlations",
     "remove_explained",
     "sufficiency",
-    "way_gone",
     "without_reconstruction",
 ]

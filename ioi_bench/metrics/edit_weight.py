@@ -18,12 +18,10 @@ __all__ = [
     "feature_weights",
     "moved",
     "moved_aside",
-    "way_gone",
 ]
 
 _RELATIVE_ZERO = 1e-12
 _PICKS_AT_ONCE = 16
-_LEAST_WAY = 0.25
 
 
 @dataclass(frozen=True)
@@ -224,24 +222,6 @@ def moved(
     """
     square = (edited - a_s).square().sum(-1)
     return square / variance if variance > 0 else torch.zeros_like(square)
-
-
-def way_gone(
-    edited: Float[Tensor, "budget prompt d_in"], a_s: Float[Tensor, "prompt d_in"], a_t: Float[Tensor, "prompt d_in"]
-) -> Float[Tensor, "budget prompt"]:
-    """How far the edit goes towards the counterfactual: ``step·(a_t − a_s) / ‖a_t − a_s‖²``, from ¼ to 1.
-
-    A weight is per way gone: the answer often turns half-way, and to go half-way with everything that there is makes an
-    edit smaller, not finer. Beyond 1 an edit is paid for by its weight, below ¼ there is little to divide by. 1 where
-    there is no way to go.
-
-    >>> way_gone(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.tensor([[2.0, 0.0]])).tolist()
-    [[0.5]]
-    """
-    way = a_t - a_s
-    length = way.square().sum(-1)
-    along = ((edited - a_s) * way).sum(-1)
-    return torch.where(length > 0, along / torch.where(length > 0, length, 1.0), 1.0).clamp(_LEAST_WAY, 1.0)
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

@@ -14,6 +14,7 @@ from ioi_bench.dictionary import AffineDecoder
 from ioi_bench.editing import EDITS, EditInputs, FeatureStatistics, feature_statistics
 from ioi_bench.editing.exchange import exchange
 from ioi_bench.editing.split import split
+from ioi_bench.metrics import contributions
 
 BUDGETS = (1, 2, 4, 8)
 METHODS = pytest.mark.parametrize("method", EDITS)
@@ -41,6 +42,23 @@ def test_permuting_the_features_permutes_the_picks(method, inputs_of):
     for was, now in ((before.removed, after.removed), (before.added, after.added)):
         assert (was >= 0).any()
         assert torch.equal(was, torch.where(now >= 0, order[now], -1))
+
+
+@METHODS
+def test_what_comes_in_less_what_goes_out_is_the_step(method, inputs_of):
+    """So that no cancelling part can hide an edit: one of the two sides is half as long as the step, or longer."""
+    for seed in range(6):
+        inputs = inputs_of(seed, prompts=30, d_sae=20, d_in=6)
+        edit = EDITS[method](inputs, BUDGETS)
+        taken = inputs.f_s.gather(1, edit.removed.clamp_min(0))
+        put = inputs.f_t.gather(1, edit.added.clamp_min(0)) if edit.added_value is None else edit.added_value
+        mean = torch.randn(20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        found = contributions((edit.removed, taken), (edit.added, put), inputs.directions, mean, BUDGETS)
+        torch.testing.assert_close(found.after - found.before, edit.edited - inputs.a_s)
+        centre = torch.zeros(6, dtype=torch.float64)
+        share = found.share(inputs.a_s, inputs.a_t, centre)
+        whole = torch.maximum(inputs.a_s.square().sum(1), inputs.a_t.square().sum(1))
+        assert (share >= (edit.edited - inputs.a_s).square().sum(2) / (4 * whole) - 1e-9).all()
 
 
 @METHODS

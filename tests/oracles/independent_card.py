@@ -78,7 +78,7 @@ class Model:
         return block.attn.c_attn.register_forward_hook(lambda _, __, output: act(output))
 
     def run(self, prompts: Sequence[Prompt], sites: dict[str, Tensor | None]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The most likely token after each prompt, and the activations of sites; what is given is written at once."""
+        """Logits after each prompt, and the activations of sites; what is given is written at once."""
         bos, answers, found = self.gpt2.config.bos_token_id, [], {site: [] for site in sites}
         for start in range(0, len(prompts), 1000):
             rows, at = [], []
@@ -91,7 +91,7 @@ class Model:
             part = {site: new if new is None else new[start : start + 1000] for site, new in sites.items()}
             handles = [self.hook(site, positions, new, found) for site, new in part.items()]
             tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=bos)  # on the right
-            answers.append(self.gpt2(tokens).logits[torch.arange(len(tokens)), positions["end"]].argmax(-1))
+            answers.append(self.gpt2(tokens).logits[torch.arange(len(tokens)), positions["end"]])
             for handle in handles:
                 handle.remove()
         return torch.cat(answers), {site: torch.cat(parts) for site, parts in found.items() if parts}
@@ -150,9 +150,13 @@ def length(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(whole), *parts]).sum(0).square().sum() / whole.square().sum()
 
 
-def gone(step: Tensor, way: Tensor) -> Tensor:
-    """How far a step goes towards the counterfactual, from a quarter to 1."""
-    return ((step @ way) / (way @ way)).clamp(0.25, 1)
+def effect(found: Tensor, clean: Tensor, truth: Tensor, names: list[list[int]]) -> Tensor:
+    """How far the logits of a prompt's names go from the clean run to the truth-patched one, from a half to 1."""
+    shares = []
+    for edited, before, after, tokens in zip(found.double(), clean.double(), truth.double(), names, strict=True):
+        start, end, here = (logits[tokens] - logits[tokens].mean() for logits in (before, after, edited))
+        shares.append((here - start) @ (end - start) / (end - start).square().sum())
+    return torch.stack(shares).clamp(0.5, 1)
 
 
 def variance(a: Tensor) -> Tensor:
@@ -177,7 +181,7 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             changed = [j for j in chosen if f_s[j] != f_t[j]]
             sides = ([*own[changed]], s - a_mean), ([*other[changed]], t - a_mean)
             most = [of(*side) for of in (shares, length) for side in sides]
-            weight = torch.stack([*most, aside(a - s, t - s, s - a_mean)]).max() / gone(a - s, t - s)
+            weight = torch.stack([*most, aside(a - s, t - s, s - a_mean)]).max()
             rounds.append((a, weight, (a - t).norm(), (a - s).square().sum() / variance(a_s)))
         prompts.append([rounds[k - 1] for k in BUDGETS])
     return [[torch.stack(column) for column in zip(*rows, strict=True)] for rows in zip(*prompts, strict=True)]
@@ -203,8 +207,7 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
             for old_on, whole in ((1, before), (0, after))
         ]
         most = [of(*side) for of in (shares, length) for side in sides]
-        heaviest = torch.stack([*most, aside(steps[-1], after - before, before)]).max()
-        weights.append(heaviest / gone(steps[-1], after - before))
+        weights.append(torch.stack([*most, aside(steps[-1], after - before, before)]).max())
         moved.append(steps[-1].square().sum() / variance(a_s))
     return torch.stack(steps), torch.stack(weights), torch.stack(moved)
 
@@ -218,31 +221,38 @@ def cell_value(accuracy: list[float], weight: list[float], no_edit: float, sky: 
 
 def judge(model: Model, attribute: str, suite: dict[str, TopK], x: dict[str, Tensor], test: Split) -> dict[str, Any]:
     """All figures of the cell that has this attribute and the sites of ``suite``."""
-    a_s, a_t = (model.run(some, dict.fromkeys(suite))[1] for some in (test.prompts, test.counterfactual((attribute,))))
-    truth = model.run(test.prompts, a_t)[0]
+    others = test.counterfactual((attribute,))
+    a_s, a_t = (model.run(some, dict.fromkeys(suite))[1] for some in (test.prompts, others))
+    clean, truth = (model.run(test.prompts, written)[0] for written in ({}, a_t))
+    pairs = zip(test.prompts, others, strict=True)
+    names = [model.ids("".join(f" {one}" for one in (p.io, p.s, q.io, q.s))) for p, q in pairs]
 
-    def accuracy(written: dict[str, Tensor]) -> float:
-        return (model.run(test.prompts, written)[0] == truth).double().mean().item()
+    def judged(written: dict[str, Tensor]) -> tuple[float, Tensor]:
+        """Accuracy, and the effect on each prompt."""
+        logits = model.run(test.prompts, written)[0]
+        right = (logits.argmax(-1) == truth.argmax(-1)).double().mean().item()
+        return right, effect(logits, clean, truth, names)
 
     def mean(columns: Sequence[Tensor]) -> float:  # over sites, then over prompts; NaN dropped
         return torch.stack([*columns]).nanmean(0).nanmean().item()
 
-    def mean_by(columns: Sequence[Tensor], amounts: Sequence[Tensor]) -> float:  # over sites and prompts alike
-        weight, amount = torch.stack([*columns]), torch.stack([*amounts])
+    def mean_by(columns: Sequence[Tensor], amounts: Sequence[Tensor], had: Tensor) -> float:  # sites, prompts alike
+        weight, amount = torch.stack([*columns]) / had, torch.stack([*amounts])
         return ((weight * amount).nansum() / amount.nansum()).item()
 
     codes = {site: skyline(x[site], a_s[site], a_t[site], model.spec.split("train"), test, attribute) for site in suite}
-    no_edit, sky = accuracy({}), accuracy({site: a_s[site] + step for site, (step, *_) in codes.items()})
-    w_sky = mean_by(*zip(*((weight, moved) for _, weight, moved in codes.values()), strict=True))
+    no_edit, (sky, had) = judged({})[0], judged({site: a_s[site] + step for site, (step, *_) in codes.items()})
+    w_sky = mean_by(*zip(*((weight, moved) for _, weight, moved in codes.values()), strict=True), had)
 
     def figures(dictionaries: dict[str, TopK]) -> dict[str, Any]:
         edits = [exchange(d, a_s[site], a_t[site]) for site, d in dictionaries.items()]
         by_budget = [list(zip(*of_sites, strict=True)) for of_sites in zip(*edits, strict=True)]
-        right = [accuracy(dict(zip(dictionaries, edited, strict=True))) for edited, *_ in by_budget]
-        weight = [mean_by(columns[1], columns[3]) for columns in by_budget]
+        runs = [judged(dict(zip(dictionaries, edited, strict=True))) for edited, *_ in by_budget]
+        right, had = zip(*runs, strict=True)
+        weight = [mean_by(columns[1], columns[3], effects) for columns, effects in zip(by_budget, had, strict=True)]
         distance = [mean(columns[2]) for columns in by_budget]
         value = cell_value(right, weight, no_edit, sky, w_sky)
-        return {"accuracy": right, "weight": weight, "distance": distance, "s": value}
+        return {"accuracy": [*right], "weight": weight, "distance": distance, "s": value}
 
     random = ({site: matched(d, site, x[site], i) for site, d in suite.items()} for i in range(NULL_SEEDS))
     own, *nulls = map(figures, (suite, *random))
