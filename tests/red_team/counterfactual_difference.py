@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
-from zoo import Animal, Plain, known, nearest, one_hot
+from pairs import pairs
+from zoo import Animal, Plain, known
 
 
 def _make(knowledge, site):
-    base, mean = knowledge.base(site), knowledge.mean(site)
-    rows = torch.cat([*knowledge.counterfactuals(site), base])
-    ways = torch.cat([*(found - base for found in knowledge.counterfactuals(site)), torch.zeros_like(base)])
-    seen = known(rows)
-    return Plain(ways, mean, lambda x: one_hot(nearest(rows - mean, x - mean), len(rows)) * seen(x)[:, None])
+    all_pairs = pairs(knowledge, site)
+    seen = known(torch.cat([*knowledge.counterfactuals(site), knowledge.base(site)]))
+    return Plain(all_pairs.directions, all_pairs.offset, lambda x: all_pairs.encode(x) * seen(x)[:, None])
 
 
 ANIMAL = Animal(
