@@ -113,6 +113,12 @@ def _warnings(
             message=f"reconstructions at {_listed(odd)} are worse than the mean activation or differ from the "
             "activations in norm by more than a factor of two: was the input scale lost?",
         )
+    if dense := [site for site, codes in own.items() if _dense(results, site, codes)]:
+        yield CardWarning(
+            code="not-sparse",
+            message=f"as many features are active at {_listed(dense)} as the activation has dimensions: codes that are "
+            "not sparse are easy to find edits among, and a score says little of their features",
+        )
     if carried := [site for site, codes in own.items() if codes.offset_share > _OFFSET_WARNED]:
         yield CardWarning(
             code="offset-carries",
@@ -159,6 +165,15 @@ def _suspicious(results: Results, site: Site, codes: SiteCodes) -> bool:
         if site in sites:
             residual, variance = table.parts[:, sites.index(site), 1:].sum(0).tolist()
             return residual > variance
+    return False
+
+
+def _dense(results: Results, site: Site, codes: SiteCodes) -> bool:
+    """L0 on the judged prompts is at least d_in."""
+    for name, table in results.tables.faithful.items():
+        sites = results.study.sites[name]
+        if site in sites:
+            return table.parts[:, sites.index(site), 0].mean().item() >= len(codes.train_mean)
     return False
 
 

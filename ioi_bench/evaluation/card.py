@@ -120,6 +120,7 @@ class CardWarning(Record):
         "dead-features",
         "nan-weights",
         "suspicious-scale",
+        "not-sparse",
         "supervised-directions",
         "offset-carries",
         "memorised",

@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="features that do more than they should turn the answer with fewer of them",
     because="what goes in beyond the counterfactual weighs as much more, and what is moved aside grows with its square",
     make=_make,
-    predicted={"exchange": 0.24, "aware": 0.01, "universal": 0.03},
-    bound={"exchange": 0.42, "aware": 0.44, "universal": 0.37},
+    predicted={"exchange": 0.15, "aware": 0.12, "universal": -0.04},
+    bound={"exchange": 0.42, "aware": 0.48, "universal": 0.14},
 )

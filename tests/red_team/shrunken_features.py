@@ -17,6 +17,6 @@ ANIMAL = Animal(
     idea="smaller edits weigh less, and many still turn the answer",
     because="a weight is per way gone",
     make=_make,
-    predicted={"exchange": 0.38, "aware": 0.47, "universal": 0.28},
-    bound={"exchange": 0.5, "aware": 0.54, "universal": 0.31},
+    predicted={"exchange": 0.34},
+    bound={"exchange": 0.42},
 )

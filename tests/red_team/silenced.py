@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="what is removed from a dictionary weighs nothing, and the other sites carry the edit",
     because="the site's own edits were about as heavy as those of the others",
     make=_make,
-    predicted={"exchange": 0.39, "aware": 0.41, "universal": 0.33},
-    bound={"exchange": 0.42, "aware": 0.44, "universal": 0.37},
+    predicted={"exchange": 0.35, "aware": 0.4},
+    bound={"exchange": 0.42, "aware": 0.48},
 )

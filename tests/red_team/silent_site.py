@@ -15,6 +15,6 @@ ANIMAL = Animal(
     idea="the other head turns the answer, and a mean over sites finds half of the weight at neither",
     because="each site weighs by how far it is moved",
     make=_make,
-    predicted={"exchange": -0.01, "aware": -0.03, "universal": 0.0},
+    predicted={"exchange": -0.0, "aware": 0.0, "universal": 0.0},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )
