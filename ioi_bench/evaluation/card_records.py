@@ -50,9 +50,9 @@ class Figure(Record):
 class EditFigures(Record):
     """What one edit did in a cell: a method at a budget, or the skyline (``budget`` 1).
 
-    ``weight`` is the weight that scores: centred, the larger of what goes out of the base activation and what
-    comes into the counterfactual's (METHOD §6, docs/method-changes.md). ``weight_added`` is the latter; ``_paper`` is
-    the paper's form.
+    ``weight`` is the weight that scores: the most of what goes out of the base activation, what comes in and what is
+    moved aside, per effect (METHOD §6, docs/method-changes.md). ``weight_added`` is the share of what comes in alone;
+    ``_paper`` is the paper's form.
     ``value`` is v_k of METHOD §7; it is empty for cells in which the skyline does not beat no-edit at all.
     """
 

@@ -46,7 +46,7 @@ class EditWeight:
 
     @property
     def exchanged(self) -> Float[Tensor, "budget prompt"]:
-        """The weight that scores: what the edit takes out or what it puts in, whichever is more.
+        """What the edit takes out or what it puts in, whichever is more.
 
         To lay a whole other activation over the old one removes nothing, and is no finer for it.
         """

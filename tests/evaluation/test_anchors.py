@@ -47,7 +47,7 @@ def card():
 
 
 def runs(model, circuit, cell, write):
-    """Agreement with the truth-patched run when ``write(train, base, target)`` is written, by hand."""
+    """When ``write(train, base, target)`` is written, by hand: agreement with the truth-patched run, and the effect."""
     spec = task_spec(circuit.task)
     sites = circuit.cross_sections[cell.cross_section].sites
     judged, train = spec.split("test").head(60), spec.split("train").head(600)
@@ -57,8 +57,16 @@ def runs(model, circuit, cell, write):
     )
     base, target, known = (model.capture(batch, sites) for batch in (tokens, changed, others))
     written = {site: write(known[site], base[site], target[site]) for site in sites}
-    truth, edited = (patched_logits(model, tokens, [values])[0].argmax(-1) for values in (target, written))
-    return (truth == edited).float().mean().item()
+    clean, truth, edited = (patched_logits(model, tokens, [values])[0] for values in (base, target, written))
+    names = torch.tensor(
+        [
+            [model.tokenizer.encode(f" {name}", add_special_tokens=False)[0] for name in (p.io, p.s, q.io, q.s)]
+            for p, q in zip(judged.prompts, judged.counterfactual(cell.attributes), strict=True)
+        ]
+    )
+    start, end, there = ((x := logits.gather(1, names)) - x.mean(1, keepdim=True) for logits in (clean, truth, edited))
+    effect = ((there - start) * (end - start)).sum(1) / (end - start).square().sum(1)
+    return (truth.argmax(-1) == edited.argmax(-1)).float().mean().item(), effect.clamp(0.5, 1)
 
 
 # -- edits of the whole activation ------------------------------------------------------------------------------------
@@ -91,10 +99,12 @@ def weight_of_the_mean(train, base, target):
     mean, here = train.mean(0), base.mean(0)
     own, other = base - here, target - here
     put_in = ((mean - here) * other).clamp_min(0).sum(1) / other.square().sum(1)
+    length = (mean - here).square().sum() / other.square().sum(1)
     step, way = mean - base, target - base
     along = (step * way).sum(1).square() / way.square().sum(1).clamp_min(1e-12)
     aside = (step.square().sum(1) - along) / own.square().sum(1)
-    weight = torch.stack([torch.ones(len(base)), put_in, aside]).amax(0)  # (x − E x)·(x − E x) / ‖x − E x‖² goes out
+    # What goes out is the whole: (x − E x)·(x − E x) / ‖x − E x‖².
+    weight = torch.stack([torch.ones(len(base)), put_in, length, aside]).amax(0)
     return torch.stack([weight, step.square().sum(1) / own.square().sum(1).mean()])
 
 
@@ -107,9 +117,10 @@ def test_mean_ablation_writes_the_train_mean(found, mini):
             return train.mean(0).expand_as(base)
 
         accuracy, weight = only(found.row("mean-ablation"), cell)
-        assert accuracy[0] == pytest.approx(runs(*mini, cell, write), abs=1e-6)
+        agreement, effect = runs(*mini, cell, write)
+        assert accuracy[0] == pytest.approx(agreement, abs=1e-6)
         weights, moved = torch.stack(weights, 1)  # [site, prompt] each: sites, then prompts, count by how far they move
-        of_prompts = (weights * moved).sum(0) / moved.sum(0)
+        of_prompts = (weights * moved).sum(0) / moved.sum(0) / effect
         moved = moved.mean(0)
         assert weight == pytest.approx(((of_prompts * moved).sum().item() / moved.sum().item(),), abs=1e-4)
 
@@ -135,7 +146,9 @@ def test_the_untrained_row_is_measured_on_untrained_weights(found, mini):
     assert row.model == other.name != model.name
     own = {cell.name: cell for cell in row.track}
     for cell in circuit.headline[:3]:
-        assert own[str(cell)].no_edit.value == pytest.approx(runs(other, circuit, cell, lambda _, a, __: a), abs=1e-6)
+        assert own[str(cell)].no_edit.value == pytest.approx(
+            runs(other, circuit, cell, lambda _, a, __: a)[0], abs=1e-6
+        )
         assert own[str(cell)].skyline.value - own[str(cell)].no_edit.value < 0.1
     assert row.headline == {}  # there is nothing to gain, and so nothing to score
     assert all(edits.s is edits.score is None for cell in row.cells for edits in cell.edits.values())
