@@ -13,6 +13,12 @@ from ioi_bench.uncertainty.draws import ScoreDraws
 
 __all__ = ["CellMark", "Point", "Row", "row_of"]
 
+_UNFIT = {
+    "suspicious-scale": "reconstructions are worse than the mean, or of another norm",
+    "not-sparse": "as many features are active as there are dimensions",
+}
+"""Warnings of cards whose suite is no sparse dictionary of the activation: what its edits are worth does not rank."""
+
 
 @dataclass(frozen=True)
 class CellMark:
@@ -50,6 +56,7 @@ class Row:
         nulls: random dictionaries matched to this suite, under the headline method.
         draws: of the score; None where there are no results per prompt to take it from.
         contradicted: why a submission's files do not agree with each other, though nobody has verified it; else empty.
+        unfit: why it is no sparse dictionary; such a suite is shown and has no rank.
     """
 
     slug: str
@@ -69,6 +76,7 @@ class Row:
     nulls: tuple[Point, ...]
     draws: ScoreDraws | None = None
     contradicted: str = ""
+    unfit: tuple[str, ...] = ()
 
     @property
     def apart(self) -> bool:
@@ -108,6 +116,7 @@ def row_of(shown: Shown, draws: ScoreDraws | None, contradicted: str = "") -> Ro
         nulls=tuple(_nulls(scored)),
         draws=draws,
         contradicted=contradicted,
+        unfit=tuple(_UNFIT[warning.code] for warning in card.warnings if warning.code in _UNFIT),
     )
 
 

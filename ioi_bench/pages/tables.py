@@ -26,7 +26,7 @@ _SHORT_HASH = 8
 
 @dataclass(frozen=True)
 class Line:
-    """A row and where it stands; no place without a score, nor where the score itself may not rank."""
+    """A row and where it stands; no place without a score, nor where the score or the suite may not rank."""
 
     row: Row
     place: Place[Row] | None
@@ -85,6 +85,11 @@ class Table:
         *_, scoring = self.rows[0].comparable
         failed = (one for one in (HEADLINE_METHOD, *self.methods) if not may_rank(f"score.{one}", scoring))
         return {method: why_not(f"score.{method}", scoring) for method in failed}
+
+    @property
+    def unfit(self) -> list[Row]:
+        """Suites that are no sparse dictionaries, and have no rank."""
+        return [row for row in self.rows if row.unfit]
 
     @property
     def audit_note(self) -> str:
@@ -160,7 +165,7 @@ def _title(key: tuple[str, ...], names: Counter[str]) -> str:
 def _lines(rows: Sequence[Row]) -> tuple[Line, ...]:
     *_, scoring = rows[0].comparable
     audited = may_rank(f"score.{HEADLINE_METHOD}", scoring)
-    places = ranked([row for row in rows if row.score is not None]) if audited else ()
+    places = ranked([row for row in rows if row.score is not None and not row.unfit]) if audited else ()
     there = {place.row.slug for place in places}
     others = sorted((row for row in rows if row.slug not in there), key=lambda row: row.name.lower())
     return (*(Line(place.row, place) for place in places), *(Line(row, None) for row in others))

@@ -12,7 +12,7 @@ from page_examples import HOSTILE, SEASON_SHIFT, Page, changed, submit, verify
 from season_boards import hold_season
 
 from ioi_bench.errors import InputError
-from ioi_bench.evaluation.card import Card
+from ioi_bench.evaluation.card import Card, CardWarning
 from ioi_bench.pages import Site
 from ioi_bench.pages.lines import lines_of
 from ioi_bench.pages.render import script_json
@@ -51,6 +51,21 @@ def test_a_self_reported_score_that_the_prompts_do_not_give_is_listed_apart_with
         own = next((site / "suites").glob(f"bad-lab__{name}-*.html"))
         assert "Not ranked, for its files do not agree" in Page(own).text
         assert own.stem in listed
+
+
+@pytest.mark.parametrize("code", ["not-sparse", "suspicious-scale"])
+def test_what_is_no_sparse_dictionary_is_shown_without_a_rank(code, cards, page_cache, tmp_path):
+    gated = Card.read(cards["gated"])
+    warned = gated.model_copy(update={"warnings": (*gated.warnings, CardWarning(code=code, message="so it is"))})
+    prompts = cards["gated"] / "prompts.parquet"
+    submit(tmp_path / "results", gated, prompts, "some-lab/gated")
+    submit(tmp_path / "results", changed(warned, name="bits"), prompts, "some-lab/bits")
+    Site(tmp_path / "results", tmp_path / "site", cache_dir=page_cache).build()
+    page = Page(tmp_path / "site" / "index.html")
+    assert row_names(page) == ["some-lab/gated", "some-lab/bits"]
+    ranks = [cell["data-order"] for cell in page.all("td") if "c-rank" in cell.get("class", "")]
+    assert ranks == ["1", "999999"]
+    assert "Shown without a rank: some-lab/bits" in page.text
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason(site):
