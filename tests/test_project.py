@@ -37,6 +37,7 @@ PAGES += [
         "anchors",
         "attention-study",
         "audit",
+        "formats",
         "hub",
         "leaderboard-page",
         "reference-saes",

@@ -40,7 +40,7 @@ def anchors(
       ioi-bench anchors --model gpt2 --out gpt2-anchors.json
       ioi-bench anchors --baseline das --baseline pca --prompts 200
     """
-    from ioi_bench.cli.anchors_table import anchors_table
+    from ioi_bench.cli.anchors_table import print_anchors
     from ioi_bench.evaluation.anchor_files import write_anchors
     from ioi_bench.evaluation.anchor_records import CardAnchors
     from ioi_bench.evaluation.anchors import track_anchors
@@ -63,7 +63,7 @@ def anchors(
     if json:
         print_json(found.model_dump(mode="json"))
     else:
-        out().print(anchors_table(CardAnchors(track=found, note="", suite=())))
+        print_anchors(CardAnchors(track=found, note="", suite=()), out())
     if file is not None:
         write_anchors(found, file)
         say(f"wrote {file}: `ioi-bench evaluate … --anchors {file}` shows them on a card")

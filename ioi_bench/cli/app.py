@@ -17,6 +17,7 @@ from ioi_bench.cli.calibrate import calibrate
 from ioi_bench.cli.compare import compare
 from ioi_bench.cli.console import say
 from ioi_bench.cli.evaluate import evaluate
+from ioi_bench.cli.help import reflow
 from ioi_bench.cli.inspect import inspect
 from ioi_bench.cli.releases import releases
 from ioi_bench.cli.report import report
@@ -32,7 +33,11 @@ _INTERRUPTED = 130
 
 
 class _Root(TyperGroup):
-    """Ends with our exit codes, and reads ``--debug`` wherever it stands."""
+    """Ends with our exit codes, reads ``--debug`` wherever it stands, and has help that fits the terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        reflow(self)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         rest = [arg for arg in args if arg != "--debug"]
@@ -95,10 +100,10 @@ def root(
 
     \b
     Examples:
-      ioi-bench evaluate reference_saes/ioi-mini/topk-k3-s0   a score card of a suite
-      ioi-bench inspect my_saes/                        what it is, and what would be scored
-      ioi-bench task show                               the prompts, with their roles coloured
-      ioi-bench skyline                                 what supervised dictionaries reach
+      ioi-bench evaluate reference_saes/ioi-mini/topk-k3-s0  the card of a suite
+      ioi-bench inspect my_saes/     what it is, and what would be scored
+      ioi-bench task show            the prompts, with their roles coloured
+      ioi-bench skyline              what supervised dictionaries reach
     """  # \b keeps the lines of the examples as they are
     if not debug:
         warnings.filterwarnings("ignore")  # other libraries' talk

@@ -53,7 +53,9 @@ def audit(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Where finished evaluations are kept; by default in the cache.")
     ] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only say how much there is to do.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say how much there is to do: seconds where nothing is kept.")
+    ] = False,
     model: options.Model = "ioi-mini",
     json: options.Json = False,
 ) -> None:
@@ -90,6 +92,7 @@ def audit(
         plan = Plan(bench, _suites(suites, model), found, amount)
         units = plan.units()
         if estimate:
+            say(f"{len(units)} evaluations; results that are kept from before are looked up")
             total, left, seconds = bench.estimate(units)
             say(f"{total} evaluations, {total - left} of them kept from before: {duration(seconds)} for the rest")
             return

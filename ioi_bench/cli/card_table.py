@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ioi_bench.cli.anchors_table import anchors_table
+from ioi_bench.cli.anchors_table import print_anchors
 from ioi_bench.cli.console import figure, number
 
 if TYPE_CHECKING:
@@ -22,11 +22,15 @@ _F1 = 0.8
 """The threshold that tables show."""
 
 _LEGEND = (
-    "score: 0 matched random, 1 the skyline; methods without a score are shown only",
-    "L0: active features; FVU: variance unexplained; LD rec.: logit difference recovered,",
-    "with ? where mean ablation moves it too little to divide by",
-    "explained: share of living features; kept: sufficiency of these, removed: necessity",
+    "score: 0 is matched random, 1 the skyline; –: a further cell, which has none",
+    "unranked: does not count, for a reason given below",
+    "no edit: accuracy without one; acc/wt: accuracy and weight of the edit",
+    "L0: active features; FVU: variance unexplained; LD rec.: logit difference",
+    "recovered, with ? where mean ablation moves it too little to divide by",
 )
+"""No line folds at 80 columns."""
+
+_EXPLAINED = "explained: share of living features; kept, removed: their sufficiency, necessity"
 
 
 def shown_budget(budgets: Iterable[int]) -> int:
@@ -71,9 +75,10 @@ def print_card(card: Card, console: Console) -> None:
     if any(found.explained for found in card.cross_sections):
         console.print(f"\nfeatures explained (F1 ≥ {_F1}), what these do alone, and the codes' best cosines")
         console.print(_cross_sections(card))
+        console.print(_EXPLAINED, style="dim")
     if card.anchors.suite or card.anchors.track is not None:
         console.print("\nanchors: score, and accuracy/weight, means of the ranked cells")
-        console.print(anchors_table(card.anchors))
+        print_anchors(card.anchors, console)
     if card.baselines:
         console.print("\nbaselines, judged as the suite is: IOI score")
         console.print(_baselines(card))
@@ -89,7 +94,7 @@ def print_card(card: Card, console: Console) -> None:
     reasons = {method: why_not(f"score.{method}", made.scoring) for method in card.headline}
     for method, reason in reasons.items():
         if reason:
-            console.print(Text(f"{method}: shown, never ranks; the benchmark's audit: {reason}", style="dim"))
+            console.print(Text(_shown_only(method, reason), style="dim"))
     if (note := audit_note(made.model_sha256)) and (rank := [one for one, reason in reasons.items() if not reason]):
         console.print(Text(f"{', '.join(rank)}: {note}", style="dim"))
     for reason, cells in _not_ranked(card):
@@ -98,6 +103,13 @@ def print_card(card: Card, console: Console) -> None:
         if cell.missing_sites:
             missing = f"{len(cell.missing_sites)} of {len(cell.sites)}"
             console.print(Text(f"{cell.name}: {missing} sites have no dictionary and count as random", style="dim"))
+
+
+def _shown_only(method: str, reason: str) -> str:
+    """That suites are not ranked by a method's score; the gates that it failed stand in docs/audit.md."""
+    failed = "it failed the benchmark's own audit (docs/audit.md)"
+    said = reason.startswith(("it was not", "audited under"))
+    return f"{method} ranks no suites: {reason if said else failed}"
 
 
 def _not_ranked(card: Card) -> list[tuple[str, list[str]]]:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 _DIGITS = 3
+_LEGEND = (
+    "group: suites whose scores these prompts cannot tell from the group's first",
+    "in brackets: 95 % intervals; tied: the interval holds 0",
+    "detectable: the least true difference that so many prompts find 4 times of 5",
+    "other names too: the interval for other names, not only for other prompts",
+)
+"""No line folds at 80 columns."""
 
 
 def compare(
@@ -79,6 +86,9 @@ def _print(found: Comparison) -> None:
             wider = f"[{number(one.other_low, _DIGITS)} {number(one.other_high, _DIGITS)}]"
             table.add_row(one.what, said, "tied" if ours.tied else "", number(one.detectable, _DIGITS), wider)
         console.print(table)
+    console.print()
+    for line in _LEGEND:
+        console.print(line, style="dim")
 
 
 def _table(*headings: str) -> Table:

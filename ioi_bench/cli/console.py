@@ -31,15 +31,17 @@ class Report(Protocol):
 _PIPE_WIDTH = 100
 _LINE_EVERY_SECONDS = 30.0
 _QUIET_SECONDS = 2.0
+_SPEED_OVER_SECONDS = 3600.0
+"""Rich forgets all steps but those of the last half minute, and has no estimate where one takes longer."""
 
 
 def _console(stderr: bool) -> Console:
-    from rich.console import Console
+    from ioi_bench.cli.fitting import FittingConsole
 
     # Markup is off: the "[9]" of a site's name is not a style. A pipe has no width, and 80 would fold the tables.
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return FittingConsole(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def out() -> Console:
@@ -114,7 +116,9 @@ def progress() -> Iterator[Report]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     started = time.monotonic()
-    bars = Progress(*columns, console=console, transient=True, auto_refresh=False)
+    bars = Progress(
+        *columns, console=console, transient=True, auto_refresh=False, speed_estimate_period=_SPEED_OVER_SECONDS
+    )
     tasks: dict[str, Any] = {}
     try:
 
@@ -134,6 +138,14 @@ def progress() -> Iterator[Report]:
             bars.stop()
 
 
+def _left(seconds: float) -> str:
+    """
+    >>> _left(20), _left(300)
+    ('less than a minute', 'about 5 min')
+    """
+    return "less than a minute" if seconds < 60 else duration(seconds)
+
+
 def _lines() -> Report:
     last = time.monotonic()
     first_seen: dict[str, tuple[float, int]] = {}
@@ -146,7 +158,7 @@ def _lines() -> Report:
             return
         last = now
         gained = done - done_then
-        left = f", about {(now - since) * (total - done) / gained / 60:.0f} min left" if gained > 0 else ""
+        left = f", {_left((now - since) * (total - done) / gained)} left" if gained > 0 else ""
         say(f"{what}: {done:,} of {total:,}{left}" + (f"; {detail}" if detail else ""))
 
     return report

@@ -59,7 +59,7 @@ def evaluate(
         str, typer.Option("--split", help="validation, test, drawn:KEY or season:NAME; choose on validation.")
     ] = "test",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4,8,16",
-    methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,split,aware,universal",
+    methods: options.Methods = "exchange,split,aware,universal",
     cells: Annotated[
         str | None, typer.Option("--cells", help="Only these, such as io@nm-out,pos@si-v; faster; by default all.")
     ] = None,
@@ -113,6 +113,7 @@ def evaluate(
     """
     from ioi_bench.evaluation.evaluate import evaluate as run
     from ioi_bench.plugins.loading import load_source
+    from ioi_bench.plugins.records import Reporter
     from ioi_bench.plugins.sources import open_source
 
     if precision is not None:
@@ -165,7 +166,8 @@ def evaluate(
             )
         for note in loaded.claim.recognised.notes:
             say(f"note: {note}")
-        _show(card, target, report or (), json=json)
+        written = [f"report-{name}{plugins.find(Reporter, name).suffix}" for name in report or ()]
+        _show(card, target, written, json=json)
         if precision is not None:
             from ioi_bench.uncertainty.precision import half_width
 
@@ -222,8 +224,7 @@ def _show(card: Card, target: Path, reports: Sequence[str], *, json: bool) -> No
         print_card(card, out())
     for warning in card.warnings:
         say(f"warning: {warning.message}", style="yellow")
-    written = "".join(f", report-{name}" for name in reports)
-    say(f"wrote {target}/: card.json, prompts.parquet, card.png, card.svg{written}")
+    say(f"wrote {target}/: {', '.join(('card.json', 'prompts.parquet', 'card.png', 'card.svg', *reports))}")
 
 
 def _file_name(name: str) -> str:

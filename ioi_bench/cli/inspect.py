@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ioi_bench.cli import options
-from ioi_bench.cli.console import out, print_json, progress
+from ioi_bench.cli.console import out, print_json, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +53,8 @@ def inspect(
     with progress() as told:
         source = open_source(path, told)
     found = inspect_source(source, given, loader, plugins=plugins, track=track)
+    for warning in found.warnings:
+        say(f"warning: {warning}", style="yellow")
     if json:
         print_json(_record(found))
         return
@@ -84,6 +86,7 @@ def _record(found: Inspection) -> dict[str, Any]:
         "model": found.model,
         "track": found.track,
         "notes": list(what.notes),
+        "warnings": list(found.warnings),
         "cells": [
             {"cell": c.cell, "headline": c.headline, "ranked": c.ranked, "sites": c.sites, "covered": c.covered}
             for c in found.cells

@@ -22,6 +22,15 @@ __all__ = ["app"]
 
 app = typer.Typer(name="model", help="The models: describe, discover, train-mini.", no_args_is_help=True)
 
+_EFFECTS = {
+    "accuracy": ("accuracy", "share of test prompts answered with IO"),
+    "least_accuracy": ("worst group", "accuracy in the worst of template, prefix and pattern"),
+    "interchange": ("swapped", "share answered as the causal model says, these heads swapped"),
+    "one_head": ("one held", "share unchanged, one of these heads at its mean; the worse head"),
+    "least": ("worst site", "the least share among the other sites, swapped one by one"),
+}
+"""What a circuit's file calls a measured effect, in words; those of another circuit keep their names."""
+
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="ioi-mini, gpt2, or the path of a circuit in TOML.")]
 
 
@@ -53,6 +62,9 @@ def describe(name: Name = "ioi-mini", json: options.Json = False) -> None:
     if circuit.effects:
         console.print()
         console.print(_effects(circuit))
+        for name in _measured(circuit):
+            if name in _EFFECTS:
+                console.print("{}: {}".format(*_EFFECTS[name]), style="dim")
 
 
 @app.command()
@@ -182,16 +194,21 @@ def _cells(circuit: Circuit) -> Table:
     return table
 
 
+def _measured(circuit: Circuit) -> list[str]:
+    """The names of its measured effects, each once."""
+    return list(dict.fromkeys(name for figures in circuit.effects.values() for name in figures))
+
+
 def _effects(circuit: Circuit) -> Table:
     """What was measured, one row a thing."""
     from rich import box
     from rich.table import Table
 
-    columns = list(dict.fromkeys(name for figures in circuit.effects.values() for name in figures))
+    columns = _measured(circuit)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("measured", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(_EFFECTS[column][0] if column in _EFFECTS else column, justify="right", no_wrap=True)
     for name, figures in circuit.effects.items():
         table.add_row(name, *(number(figures[column], 3) if column in figures else "" for column in columns))
     return table

@@ -22,6 +22,7 @@ __all__ = [
     "Hook",
     "Json",
     "Loader",
+    "Methods",
     "Model",
     "Plugin",
     "Prompts",
@@ -41,9 +42,28 @@ __all__ = [
 
 Model = Annotated[str, typer.Option("--model", "-m", help="ioi-mini, gpt2, or a Hugging Face directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
-Prompts = Annotated[int | None, typer.Option("--prompts", help="Only the first N prompts of the split.")]
+Prompts = Annotated[
+    int | None,
+    typer.Option(
+        "--prompts", help="Only the first N prompts of the split; by default all, 5,000 in validation and in test."
+    ),
+]
 TrainPrompts = Annotated[
-    int | None, typer.Option("--train-prompts", help="Only the first N train prompts: faster, and the card says so.")
+    int | None,
+    typer.Option("--train-prompts", help="Only the first N train prompts: faster; by default all 20,000."),
+]
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--methods",
+        # one line a method on the terminal: Typer parts them at the empty lines
+        help="How features are edited, with commas:\n\n"
+        "exchange: those whose exchange brings the activation nearest to the counterfactual's;\n\n"
+        "split: the same, removing and adding apart;\n\n"
+        "aware: those that F1 on train says stand for the value, as active in the counterfactual;\n\n"
+        "universal: the same, as active on average: nothing is read from the counterfactual;\n\n"
+        "or a plugin's.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Prompts at once: memory and time, not results.")]

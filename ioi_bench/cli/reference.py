@@ -99,10 +99,12 @@ def _list_table(rows: Sequence[Listed]) -> Table:
     models = {row.suite.model for row in rows}
     # variant and seed stand in the name: columns for them would fold the scores
     table = _table("suite", *(["model"] if len(models) > 1 else []), *methods, "L0", "where")
-    next(column for column in table.columns if column.header == "L0").justify = "right"
+    for column in table.columns:
+        column.no_wrap = True  # a figure that folds reads as another one
+        column.justify = "right" if column.header == "L0" else "left"
     for row in rows:
         scores = [figure(row.suite.scores[name]) if name in row.suite.scores else "–" for name in methods]
-        l0 = "–" if row.l0 is None else f"{row.l0:.1f}"
+        l0 = "–" if row.l0 is None else f"{row.l0:.{1 if row.l0 < 9.95 else 0}f}"
         table.add_row(row.name, *([row.suite.model] if len(models) > 1 else []), *scores, l0, _where(row))
     return table
 

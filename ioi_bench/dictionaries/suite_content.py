@@ -78,21 +78,36 @@ class Suite:
 
     @classmethod
     def at_hook(
-        cls, name: str, model: str, hook: HookPoint, dictionary: Dictionary, metadata: Mapping[str, Any] | None = None
+        cls,
+        name: str,
+        model: str,
+        hook: HookPoint | str,
+        dictionary: Dictionary,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Suite:
-        """One dictionary of a hook point, at every role there."""
-        return cls.at_hooks(name, model, {hook: dictionary}, metadata)
+        """One dictionary of a hook point, at every role there.
+
+        Raises:
+            InputError: the text is no hook point.
+        """
+        point = HookPoint.parse(hook) if isinstance(hook, str) else hook
+        return cls.at_hooks(name, model, {point: dictionary}, metadata)
 
     @classmethod
     def at_hooks(
         cls,
         name: str,
         model: str,
-        dictionaries: Mapping[HookPoint, Dictionary],
+        dictionaries: Mapping[HookPoint, Dictionary] | Mapping[str, Dictionary],
         metadata: Mapping[str, Any] | None = None,
     ) -> Suite:
-        """Dictionaries of hook points, each at every role there."""
-        sites = {hook.at(role): dictionary for hook, dictionary in dictionaries.items() for role in Role}
+        """Dictionaries of hook points, each at every role there. Text is read by `HookPoint.parse`.
+
+        Raises:
+            InputError: the text is no hook point.
+        """
+        points = {HookPoint.parse(hook) if isinstance(hook, str) else hook: one for hook, one in dictionaries.items()}
+        sites = {point.at(role): dictionary for point, dictionary in points.items() for role in Role}
         return cls(name, model, sites, metadata=metadata or {})
 
     @property

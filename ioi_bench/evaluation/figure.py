@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_bench.atomic import write_files
 from ioi_bench.errors import InputError
 from ioi_bench.evaluation.card import Card, CardCell, EditFigures
+from ioi_bench.evaluation.figure_labels import FONT_SIZE, place_labels
 from ioi_bench.evaluation.score import HEADLINE_METHOD, SCORED_BUDGETS
 
 if TYPE_CHECKING:
@@ -119,10 +120,7 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
 
     spare = iter(_SPARE_COLOURS * len(methods))
     colours = [_COLOURS.get(method) or next(spare) for method in methods]
-    shown = frame["weight"].dropna()
-    x = alt.Scale(
-        domain=[max(min(0.0, shown.min()) - 0.02, _LEFT), min(max(1.0, shown.max()) + 0.06, _RIGHT)], nice=False
-    )
+    x = alt.Scale(domain=_x_domain(frame), nice=False)
     y = alt.Scale(domain=[0, _TOP], nice=False)
     series = alt.Scale(domain=[*methods, _SKYLINE, _NULL, _NO_EDIT], range=[*colours, _INK, _PALE, "#bbbbbb"])
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=0)
@@ -134,7 +132,7 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
         color=alt.Color("series:N", scale=series, legend=legend),
     )
     edits = base.transform_filter(alt.FieldOneOfPredicate("series", methods))
-    scored = edits.transform_filter(alt.FieldOneOfPredicate("budget", list(SCORED_BUDGETS)))
+    labels = edits.transform_filter(alt.FieldValidPredicate("label_weight", valid=True))
     null, no_edit, skyline = (base.transform_filter(alt.datum.series == name) for name in (_NULL, _NO_EDIT, _SKYLINE))
     plain = skyline.encode(color=alt.value(_INK))
     corner = skyline.mark_rect(opacity=0.45, clip=True).encode(
@@ -151,7 +149,7 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
         edits.mark_rule(opacity=0.5).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
         edits.mark_rule(opacity=0.5).encode(x="weight_low:Q", x2="weight_high:Q"),
         edits.mark_point(size=46, filled=True, opacity=1).encode(shape=shape),
-        scored.mark_text(dx=6, dy=-6, fontSize=9, align="left").encode(text="budget:Q"),
+        labels.mark_text(fontSize=FONT_SIZE).encode(x="label_weight:Q", y="label_accuracy:Q", text="budget:Q"),
         skyline.mark_point(size=110, filled=True, opacity=1).encode(shape=shape),
     ]
 
@@ -167,7 +165,31 @@ def _frame(cells: Sequence[CardCell]) -> pd.DataFrame:
         points += _null_rows(cell)
         points.append({"series": _NO_EDIT, "budget": 0, "weight": 0.0, "accuracy": cell.no_edit.value})
         rows += [{"panel": _panel(cell), **point} for point in points if point["weight"] is not None]
-    return pd.DataFrame(rows)
+    return _labelled(pd.DataFrame(rows), {edit.method for cell in cells for edit in cell.edits})
+
+
+def _x_domain(frame: pd.DataFrame) -> list[float]:
+    shown = frame["weight"].dropna()
+    return [max(min(0.0, shown.min()) - 0.02, _LEFT), min(max(1.0, shown.max()) + 0.06, _RIGHT)]
+
+
+def _labelled(frame: pd.DataFrame, methods: set[str]) -> pd.DataFrame:
+    """With the places of the scored budgets' labels, in the axes' units, where there is room for them."""
+    low, high = _x_domain(frame)
+    frame[["label_weight", "label_accuracy"]] = float("nan")
+    for _, rows in frame.dropna(subset=["weight", "accuracy"]).groupby("panel"):
+        at = {
+            i: ((row.weight - low) / (high - low) * _PANEL_WIDTH, (1 - row.accuracy / _TOP) * _PANEL_HEIGHT)
+            for i, row in rows.iterrows()
+        }
+        wanted = rows[rows["series"].isin(methods) & rows["budget"].isin(SCORED_BUDGETS)]
+        labels = [(at[i], str(row.budget)) for i, row in wanted.iterrows()]
+        places = place_labels(labels, list(at.values()), _PANEL_WIDTH, _PANEL_HEIGHT)
+        for i, place in zip(wanted.index, places, strict=True):
+            if place is not None:
+                frame.loc[i, "label_weight"] = low + place[0] / _PANEL_WIDTH * (high - low)
+                frame.loc[i, "label_accuracy"] = (1 - place[1] / _PANEL_HEIGHT) * _TOP
+    return frame
 
 
 def _panel(cell: CardCell) -> str:

@@ -55,7 +55,8 @@ _MODELS = {
     "ioi-mini": "the small model that ships with ioi-bench",
     "gpt2": "GPT-2 small: the canonical track; needs the weights",
 }
-_LAYERS_AND_HEADS = {"ioi-mini": (5, 4), "gpt2": (12, 12)}
+_SIZES = {"ioi-mini": (5, 4, 128), "gpt2": (12, 12, 768)}
+"""Layers, heads in each, and width of the residual stream."""
 
 
 @hookimpl
@@ -106,7 +107,7 @@ def ioi_bench_models() -> list[ModelRecord]:
 
     def record(name: str, summary: str) -> ModelRecord:
         load: Callable = partial(load_model, name)
-        return ModelRecord(name, summary, load, partial(load_circuit, name), *_LAYERS_AND_HEADS[name])
+        return ModelRecord(name, summary, load, partial(load_circuit, name), *_SIZES[name])
 
     return [record(name, summary) for name, summary in _MODELS.items()]
 

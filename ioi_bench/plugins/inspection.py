@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ioi_bench.dictionaries.reading import MODEL_NAMES
 from ioi_bench.dictionaries.source import Source
@@ -12,7 +14,7 @@ from ioi_bench.lm.source import locate, read_config
 from ioi_bench.plugins.loading import claim_source
 from ioi_bench.plugins.manager import Plugins
 from ioi_bench.plugins.records import LoadOptions, ModelRecord, Recognised
-from ioi_bench.sites import Role, Site
+from ioi_bench.sites import HookPoint, Role, Site
 
 __all__ = ["DEFAULT_MODEL", "CellCover", "Inspection", "inspect_source", "model_name", "sites_of"]
 
@@ -42,6 +44,7 @@ class Inspection:
         track: its circuit's, or that of the only hook point where the circuit has none of its sites.
         cells: those of the track with a site that has a dictionary; empty where several hook points would each be a
             track of their own.
+        warnings: what an evaluation would refuse, a sentence each.
     """
 
     origin: str
@@ -51,6 +54,7 @@ class Inspection:
     model: str
     track: str
     cells: tuple[CellCover, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def inspect_source(
@@ -74,13 +78,20 @@ def inspect_source(
     known = plugins.all(ModelRecord)
     circuit = known[model].circuit() if model in known else load_circuit("gpt2")
     sites = sites_of(claim.recognised, options)
-    layers, heads = _layers_and_heads(model, known.get(model))
+    sizes = _sizes(model, known.get(model))
     for site in sites:
-        if layers is not None and heads is not None:
-            site.check_within(model, layers, heads)
+        if sizes.layers is not None and sizes.heads is not None:
+            site.check_within(model, sizes.layers, sizes.heads)
     circuit = track_for(sites, circuit, model, track) or circuit
     return Inspection(
-        source.origin, claim.loader.name, claim.recognised, sites, model, circuit.track, _covers(sites, circuit)
+        source.origin,
+        claim.loader.name,
+        claim.recognised,
+        sites,
+        model,
+        circuit.track,
+        _covers(sites, circuit),
+        tuple(_misfits(claim.recognised, sites, model, sizes)),
     )
 
 
@@ -106,12 +117,37 @@ def sites_of(recognised: Recognised, options: LoadOptions) -> tuple[Site, ...]:
     return tuple(hook.at(role) for hook in hooks for role in Role)
 
 
-def _layers_and_heads(model: str, record: ModelRecord | None) -> tuple[int | None, int | None]:
+class _Sizes(NamedTuple):
+    """A model's layers, heads in each, and width of the residual stream; None where they are not known."""
+
+    layers: int | None
+    heads: int | None
+    d_model: int | None
+
+    def at(self, hook: HookPoint) -> int | None:
+        """How long the activation is there."""
+        if self.d_model is None or self.heads is None:
+            return None
+        return self.d_model if hook.head is None else self.d_model // self.heads
+
+
+def _sizes(model: str, record: ModelRecord | None) -> _Sizes:
     """As the record says, or a directory's configuration (which may leave out what is as in GPT-2 small)."""
     if record is not None:
-        return record.layers, record.heads
+        return _Sizes(record.layers, record.heads, record.d_model)
     config = read_config(locate(model)[1])
-    return config.get("n_layer", 12), config.get("n_head", 12)
+    return _Sizes(config.get("n_layer", 12), config.get("n_head", 12), config.get("n_embd", 768))
+
+
+def _misfits(recognised: Recognised, sites: tuple[Site, ...], model: str, sizes: _Sizes) -> Iterator[str]:
+    """That no hook point's activations are as long as the dictionary, whose width is known of the first alone."""
+    widths = {site.point: sizes.at(site.point) for site in sites}
+    if widths and None not in widths.values() and recognised.d_in not in widths.values():
+        hook, width = next(iter(widths.items()))
+        yield (
+            f"it has d_in = {recognised.d_in:,}, but activations at {hook} of {model} have {width:,} dimensions: "
+            "is it for another hook (--hook) or another model (--model)?"
+        )
 
 
 def _covers(sites: tuple[Site, ...], circuit: Circuit) -> tuple[CellCover, ...]:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from ioi_bench.dictionaries.scaled import rescaled
 from ioi_bench.dictionaries.source import Source
+from ioi_bench.dictionaries.suite import HEADER_FILE
 from ioi_bench.dictionaries.suite_content import Suite
 from ioi_bench.errors import InputError, IoiBenchError, PluginError, SuiteError, UnknownNameError
 from ioi_bench.plugins.manager import Plugins
@@ -97,7 +98,7 @@ def claim_source(
         claim = _only_claim(source, options, some, broken)
         if claim is not None:
             return _noted(claim, source, options)
-    raise SuiteError(_unknown(source, loaders, broken))
+    raise SuiteError(_unknown(source, loaders, broken) + _hint(source, options, loaders))
 
 
 def _noted(claim: Claim, source: Source, options: LoadOptions) -> Claim:
@@ -159,6 +160,33 @@ def _unknown(source: Source, loaders: Mapping[str, Loader], broken: Sequence[Plu
             *(f"Also, {error}" for error in broken),
         ]
     )
+
+
+def _hint(source: Source, options: LoadOptions, loaders: Mapping[str, Loader]) -> str:
+    """A line for what is often given instead of a suite: a folder that ioi-bench wrote, or one file of several."""
+    files, given = source.files, source.origin
+    suites = [name.removesuffix(f"/{HEADER_FILE}") for name in files if name.endswith(f"/{HEADER_FILE}")]
+    if suites:
+        return f"\nThere are suites in it: give one, such as {given.rstrip('/')}/{suites[0]}"
+    if "run.json" in files:
+        return f"\nIt is a training run: `ioi-bench select {given}` makes suites of it, in its folder selected/"
+    if "card.json" in files:
+        return "\nIt is a score card (`ioi-bench report` shows it): give the suite that was judged"
+    folder = source.path.parent
+    if source.revision is None and source.path.is_file() and _known(Source(folder, str(folder)), options, loaders):
+        return f"\nIt is one file of several: give the folder, {folder}"
+    return ""
+
+
+def _known(source: Source, options: LoadOptions, loaders: Mapping[str, Loader]) -> bool:
+    """Whether some loader would read it."""
+    for one in loaders.values():
+        try:
+            if one.recognise(source, options) is not None:
+                return True
+        except IoiBenchError:
+            continue
+    return False
 
 
 def _holds(source: Source) -> str:

@@ -32,7 +32,7 @@ def loader(architectures: Mapping[str, type[Architecture]]) -> Loader:
     def load(source: Source, _: LoadOptions) -> Suite:
         return load_suite(source.path, architectures=architectures)
 
-    return Loader("native", "ioi-bench's own: suite.json, or one .safetensors", recognise, load)
+    return Loader("native", "ioi-bench's own (docs/formats.md): suite.json, or one .safetensors", recognise, load)
 
 
 def _is_native(source: Source) -> bool:

@@ -284,12 +284,14 @@ class ModelRecord(Record):
         circuit: its circuit.
         layers, heads: how many layers, and heads in each; where they are given, dictionaries at others are refused
             before the model is loaded.
+        d_model: width of the residual stream; where it is given too, so is a dictionary of another width warned about.
     """
 
     load: Callable[[torch.device | str], LanguageModel]
     circuit: Callable[[], Circuit]
     layers: int | None = None
     heads: int | None = None
+    d_model: int | None = None
 
 
 @dataclass(frozen=True)

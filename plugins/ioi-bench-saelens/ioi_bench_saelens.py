@@ -249,8 +249,8 @@ def _hook(config: Mapping[str, Any], options: LoadOptions, where: str) -> HookPo
         return hook if head is None else replace(hook, head=int(head))
     except (InputError, TypeError, ValueError) as error:
         raise SuiteError(
-            f"{where} reads at {name!r} (head {head}), where there are no sites: {error}. Where one of those holds the "
-            "same activation, give it with --hook"
+            f"{where} reads at {name!r}{'' if head is None else f', head {head}'}, where there are no sites; give the "
+            f"hook point that holds the same activation, if there is one, with --hook ({error})"
         ) from error
 
 

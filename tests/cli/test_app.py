@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import re
 import shlex
 import signal
@@ -19,6 +20,7 @@ from ioi_bench.cli import console as console_module
 from ioi_bench.cli.app import app
 from ioi_bench.cli.console import progress
 from ioi_bench.errors import InputError, IoiBenchError, StorageError
+from ioi_bench.task import task_spec
 
 ROOT = typer.main.get_command(app)
 
@@ -36,8 +38,8 @@ IDS = [" ".join(path) for path, _ in COMMANDS]
 
 
 def examples(help_text):
-    """The command lines below "Examples:"; what follows two spaces is a remark."""
-    lines = help_text.partition("Examples:")[2].splitlines()
+    """The command lines below "Examples:", broken ones joined; what follows two spaces is a remark."""
+    lines = re.sub(r" \\\n\s*", " ", help_text.partition("Examples:")[2]).splitlines()
     return [re.split(r"\s{2,}", line.strip())[0] for line in lines if line.strip().startswith("ioi-bench")]
 
 
@@ -52,6 +54,39 @@ def test_every_example_in_the_help_parses(path, command):
         while hasattr(target, "commands"):
             target = target.commands[words.pop(0)]
         target.make_context(target.name, words)  # a usage error would raise
+
+
+EVERY_HELP = [(), *{path[:1] for path, _ in COMMANDS if len(path) > 1}, *(path for path, _ in COMMANDS)]
+
+
+@pytest.mark.parametrize("path", EVERY_HELP, ids=" ".join)
+def test_help_flows_at_80_columns(path, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = [line.strip() for line in cli(*path, "--help").stdout.splitlines()]
+    above = shown[: next(i for i, line in enumerate(shown) if line.startswith("╭"))]
+    text, _, shown_examples = "\n".join(above).partition("Examples:")
+    # A line is left short only where the next word would not have fitted.
+    for paragraph in text.strip().split("\n\n"):
+        lines = paragraph.split("\n")
+        for line, following in itertools.pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > 78, f"{line!r} ends early"
+    # An example folds at a backslash alone, which a shell reads.
+    for line in shown_examples.strip().replace(" \\\n", " ").splitlines():
+        assert line.startswith("ioi-bench "), f"{line!r} is the rest of a folded line"
+
+
+def test_what_the_options_say_of_methods_and_prompts(cli):
+    (methods,) = (param for param in ROOT.commands["evaluate"].params if param.name == "methods")
+    for name in methods.default.split(","):
+        assert f"{name}: " in methods.help
+    sizes = {name: len(task_spec("ioi-v1-mini").split(name)) for name in ("train", "validation", "test")}
+    for _, command in COMMANDS:
+        said = {param.name: param.help or "" for param in command.params}
+        if said.get("prompts", "").startswith("Only the first N prompts of the split"):
+            assert f"all, {sizes['validation']:,} in validation and in test" in said["prompts"]
+            assert sizes["validation"] == sizes["test"]
+        if "faster" in said.get("train_prompts", ""):
+            assert f"by default all {sizes['train']:,}" in said["train_prompts"]
 
 
 def test_the_root_help_shows_examples_of_commands_that_exist():
@@ -184,6 +219,18 @@ def test_progress_shows_bars_to_a_person_once_work_takes_long(monkeypatch):
     assert "2/3" in screen.getvalue()
 
 
+def test_bars_have_an_estimate_where_a_step_takes_a_minute(monkeypatch):
+    monkeypatch.setattr(console_module, "_QUIET_SECONDS", 0.0)
+    screen, clock = io.StringIO(), itertools.count(step=60.0)
+    now = [0.0]
+    console = Console(file=screen, force_terminal=True, width=80, get_time=lambda: now[0])
+    monkeypatch.setattr(console_module, "err", lambda: console)
+    with progress() as report:
+        for done, now[0] in zip(range(4), clock, strict=False):
+            report("evaluations", done, 10)
+    assert "0:07:00" in screen.getvalue()  # seven are left, a minute each
+
+
 def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(console_module, "_LINE_EVERY_SECONDS", -1.0)
     with progress() as report:
@@ -191,7 +238,7 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(monkeypatch, capsys):
         report("capturing", 1_000, 2_000)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "capturing: 1,000 of 2,000, about 0 min left" in captured.err
+    assert "capturing: 1,000 of 2,000, less than a minute left" in captured.err
 
 
 def test_short_work_shows_nothing(capsys):

@@ -17,7 +17,7 @@ def test_two_suites_are_compared_and_drawn(cli, cards, tmp_path):
     result = cli("compare", cards["topk"], cards["gated"], "--out", tmp_path / "both")
     assert result.exit_code == 0, result.stderr
     assert "topk-k12-s0 − gated-s0 (paired)" in result.stdout
-    assert result.stdout.count("detectable") == 1
+    assert result.stdout.count("detectable  ") == 1  # one table; the legend says what it means
     for name in ("IOI score", "io@nm-out"):
         assert name in result.stdout
     names = {path.name for path in (tmp_path / "both").iterdir()}

@@ -274,7 +274,7 @@ def test_evaluate_takes_plugins_baselines_and_reports(cli, sound, tmp_path):
     card = json.loads((tmp_path / "card" / "card.json").read_text())
     assert [row["name"] for row in card["baselines"]] == ["axes", "pca"]
     assert card["made"]["plugins"] == {"baseline axes": f"sound ({sound})"}
-    assert "report-names, report-markdown" in result.stderr
+    assert "report-names.txt, report-markdown.md" in result.stderr  # as the files are called
 
 
 @pytest.mark.parametrize(

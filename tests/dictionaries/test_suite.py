@@ -12,10 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from ioi_bench.dictionaries.architectures import ARCHITECTURES
+from ioi_bench.dictionaries.architectures import ARCHITECTURES, Relu
 from ioi_bench.dictionaries.suite import Suite, SuiteHeader, check_fits, load_suite, save_suite
 from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
-from ioi_bench.sites import Site
+from ioi_bench.sites import HookPoint, Site
 
 SETTINGS = {"topk": {"k": 2}, "skyline": {"block_sizes": (4, 2)}}
 NAMES = ("z.4.0@end", "q.2.1@end", "k.2.1@io", "v.1.3@s2", "z.0.2@s1")
@@ -461,3 +461,14 @@ def test_expected_length_by_component(text, d_in):
 
 def test_the_header_has_a_json_schema():
     assert "dictionaries" in SuiteHeader.model_json_schema()["properties"]
+
+
+def test_a_hook_may_be_text():
+    eye, zeros = torch.eye(3), torch.zeros(3)
+    relu = Relu(W_enc=eye, b_enc=zeros, W_dec=eye, b_dec=zeros)
+    point = HookPoint.parse("z.4.0")
+    by_text = Suite.at_hook("x", "ioi-mini", "blocks.4.attn.hook_z[0]", relu)
+    assert by_text.sites == Suite.at_hook("x", "ioi-mini", point, relu).sites
+    assert Suite.at_hooks("x", "ioi-mini", {"z.4.0": relu}).sites == by_text.sites
+    with pytest.raises(InputError, match="is not a hook point: write"):
+        Suite.at_hook("x", "ioi-mini", "blocks.4.hook", relu)

@@ -15,7 +15,7 @@ from ioi_bench.dictionaries.architectures import Relu, TopK
 from ioi_bench.dictionaries.nulls import Linear
 from ioi_bench.dictionaries.scaled import ScaledPerInput, rescaled
 from ioi_bench.dictionaries.source import Source
-from ioi_bench.dictionaries.suite import Suite, load_suite, save_suite
+from ioi_bench.dictionaries.suite import Suite, check_fits, load_suite, save_suite
 from ioi_bench.dictionary import PerInputOffset
 from ioi_bench.errors import InputError, PluginError, SuiteError, UnknownNameError
 from ioi_bench.lm.model import load_model
@@ -288,3 +288,62 @@ def test_the_model_is_the_one_that_the_source_names():
     assert [model_name(said, plugins) for said in (None, "gpt2-small", "gpt2")] == ["ioi-mini", "gpt2", "gpt2"]
     with pytest.raises(UnknownNameError, match="--model overrules"):
         model_name("pythia-70m", plugins)
+
+
+def relu_suite(hook, d_in):
+    eye, zeros = torch.eye(d_in), torch.zeros(d_in)
+    return Suite.at_hook("mine", "ioi-mini", hook, Relu(W_enc=eye, b_enc=zeros, W_dec=eye, b_dec=zeros))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["run.json", "data.safetensors"], "It is a training run: `ioi-bench select"),
+        (
+            ["run.json", "selected/topk-k3-s0/suite.json"],
+            "There are suites in it: give one, such as .*/selected/topk-k3-s0$",
+        ),
+        (["card.json", "prompts.parquet"], "It is a score card .*: give the suite that was judged"),
+    ],
+)
+def test_a_folder_that_ioi_bench_wrote_and_that_is_no_suite_is_known(tmp_path, files, said):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(SuiteError, match=f"no loader knows [\\s\\S]*\n{said}"):
+        load_source(open_source(tmp_path), plugins=Plugins.load(packages=False))
+
+
+def test_one_file_of_several_says_to_give_the_folder(tmp_path):
+    save_suite(relu_suite(HOOK, 128), tmp_path / "suite")
+    plugins = Plugins.load(packages=False)
+    with pytest.raises(SuiteError, match=f"give the folder, {re.escape(str(tmp_path / 'suite'))}$"):
+        load_source(open_source(tmp_path / "suite" / "suite.json"), plugins=plugins)
+    (tmp_path / "alone.json").write_text("{}")
+    with pytest.raises(SuiteError, match="no loader knows") as caught:
+        load_source(open_source(tmp_path / "alone.json"), plugins=plugins)
+    assert "give the folder" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hook", "d_in", "width"),
+    [("resid_pre.1", 64, 128), ("blocks.1.attn.hook_z[0]", 128, 32), ("z.1", 32, 128)],
+)
+def test_a_width_that_does_not_fit_is_told_with_both(tmp_path, hook, d_in, width):
+    """The widths are ioi-mini's: 128, in four heads; an evaluation refuses the same suite."""
+    save_suite(relu_suite(hook, d_in), tmp_path / "wrong")
+    (warning,) = inspect_source(open_source(tmp_path / "wrong")).warnings
+    assert f"d_in = {d_in}," in warning
+    assert f"have {width} dimensions" in warning
+    model = load_model("ioi-mini")
+    with pytest.raises(SuiteError, match=f"d_in = {d_in}, .* have {width} "):
+        check_fits(load_suite(tmp_path / "wrong"), model, model.sha256)
+    save_suite(relu_suite(hook, width), tmp_path / "right")
+    assert inspect_source(open_source(tmp_path / "right")).warnings == ()
+
+
+def test_the_sizes_that_are_told_are_the_models():
+    from ioi_bench.plugins.records import ModelRecord
+
+    record, model = Plugins.load(packages=False).all(ModelRecord)["ioi-mini"], load_model("ioi-mini")
+    assert (record.layers, record.heads, record.d_model) == (model.n_layers, model.n_heads, model.d_model)

@@ -157,6 +157,18 @@ def test_the_command_writes_the_report_from_what_is_kept(little, tmp_path, monke
     assert shipped.keys() == METRICS.keys()
 
 
+def test_an_estimate_where_nothing_is_kept_makes_no_suite(tmp_path, monkeypatch):
+    def make(*_, **__):
+        raise AssertionError("a suite was made or read")
+
+    for name in ("fit_truths", "standard_null", "load_suite", "read_train"):
+        monkeypatch.setattr(f"ioi_bench.studies.audit.plan.{name}", make)
+    done = invoke("audit", "--estimate", "--keep", tmp_path / "nothing")
+    assert done.exit_code == 0, done.output
+    total = int(re.match(r"(\d+) evaluations; ", done.output)[1])
+    assert f"{total} evaluations, 0 of them kept from before: about " in done.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

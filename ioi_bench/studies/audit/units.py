@@ -157,11 +157,24 @@ class Bench:
 
         As those that are kept took; where none is, as they took where this was written.
         """
-        paths = [self.path(unit, unit.make()) for unit in units]
-        kept = [path for path in paths if path.is_file()]
+        kept = [path for path in self._kept(units) if path is not None]
         each = [float(_values(path)["seconds"]) for path in kept]
-        left = len(paths) - len(kept)
-        return len(paths), left, left * (sum(each) / len(each) if each else _SECONDS)
+        left = len(units) - len(kept)
+        return len(units), left, left * (sum(each) / len(each) if each else _SECONDS)
+
+    def _kept(self, units: Sequence[Unit]) -> list[Path | None]:
+        """The results that lie there, and None for the others.
+
+        A suite is read or made only where a result bears its name: those of random directions and planted features cost
+        minutes.
+        """
+        names = {path.name.rpartition("-")[0] for path in self.keep.glob("*.npz")}
+        found: list[Path | None] = []
+        for done, unit in enumerate(units, start=1):
+            path = self.path(unit, unit.make()) if unit.about.suite in names else None
+            found.append(path if path is not None and path.is_file() else None)
+            self.progress("kept results looked up", done, len(units))
+        return found
 
     def judge_all(self, units: Sequence[Unit], announce: Callable[[str], None]) -> list[Judged]:
         """Take up what is kept, and judge the rest; units of one split are judged together.
@@ -169,10 +182,10 @@ class Bench:
         Raises:
             StorageError: a result cannot be written.
         """
-        ready = [self.path(unit, unit.make()).is_file() for unit in units]
+        ready = [path is not None for path in self._kept(units)]
         left = ready.count(False)
         said = f"{len(units)} evaluations: {len(units) - left} are kept from before, {left} are to be made"
-        announce(f"{said}, about {left * _SECONDS / 60:.0f} min on one core" if left else said)
+        announce(f"{said}, {_minutes(left * _SECONDS)} on one core" if left else said)
         groups: dict[tuple[str, int, int | None], list[int]] = {}
         for i, unit in enumerate(units):
             groups.setdefault((unit.about.split, unit.prompts, unit.train_prompts), []).append(i)
@@ -223,7 +236,11 @@ class Bench:
 
 
 def _remaining(seconds: float, left: int) -> str:
-    return f"{seconds:.1f} s an evaluation: about {seconds * left / 60:.0f} min for the rest"
+    return f"{seconds:.1f} s an evaluation: {_minutes(seconds * left)} for the rest"
+
+
+def _minutes(seconds: float) -> str:
+    return "less than a minute" if seconds < 60 else f"about {seconds / 60:.0f} min"
 
 
 def _write(path: Path, judged: Judged, seconds: float) -> None:

@@ -67,6 +67,25 @@ def test_what_the_user_says_overrules(tmp_path):
     assert LOADER.recognise(source, LoadOptions(arch="relu")).architecture == "relu"
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"hook_name": "blocks.8.hook_resid_pred"},
+            r"'blocks\.8\.hook_resid_pred', where .* mean 'resid_pre' or .*\?\)$",
+        ),
+        (
+            {"hook_name": "blocks.8.hook_resid_pre", "hook_head_index": 3},
+            r"'blocks\.8\.hook_resid_pre', head 3, where ",
+        ),
+    ],
+)
+def test_a_hook_that_we_lack_is_named_with_the_nearest(tmp_path, config, said):
+    with pytest.raises(SuiteError, match=said) as caught:
+        LOADER.recognise(write(tmp_path / "s", config), LoadOptions())
+    assert "None" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("kind", "layer_norm"), [("layer_norm", True), ("constant_norm_rescale", False)])
 def test_normalised_inputs(tmp_path, kind, layer_norm):
     source = write(tmp_path / "s", {"normalize_activations": kind})
