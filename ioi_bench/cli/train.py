@@ -110,7 +110,7 @@ def _prepared(recipe: Recipe, folder: Path, chunk_members: int | None, report: R
 
 def _teller(report: Report, run: Run) -> Callable[[EpochReport], None]:
     """Progress over all chunks: epochs of members, with the latest figures."""
-    done: dict[int, int] = {}
+    done = {chunk.index: run.epochs_done(chunk) * len(chunk.members) for chunk in run.chunks}
 
     def tell(epoch: EpochReport) -> None:
         done[epoch.chunk.index] = epoch.epoch * len(epoch.chunk.members)

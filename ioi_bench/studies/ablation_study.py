@@ -212,7 +212,7 @@ def _rows(
 
 def _teller(tell: Progress, run: Run, what: str) -> Callable[[EpochReport], None]:
     """Progress of one run over all of its chunks."""
-    done: dict[int, int] = {}
+    done = {chunk.index: run.epochs_done(chunk) * len(chunk.members) for chunk in run.chunks}
 
     def report(epoch: EpochReport) -> None:
         done[epoch.chunk.index] = epoch.epoch * len(epoch.chunk.members)

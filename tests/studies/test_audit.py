@@ -62,12 +62,13 @@ def little(tmp_path_factory):
         audit(plan(killing), date="2026-01-01", command="x", announce=said.append)
     before = {path: path.stat().st_mtime_ns for path in (folder / "keep").iterdir()}
     found = audit(plan(lambda *_: None), date="2026-01-01", command="x", announce=said.append)
-    return SimpleNamespace(folder=folder, found=found, before=before, said=said, plan=plan)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    return SimpleNamespace(folder=folder, found=found, before=before, after=after, said=said, plan=plan)
 
 
 def test_a_killed_audit_goes_on_where_it_was(little):
     assert len(little.before) == STOPPED
-    assert all(path.stat().st_mtime_ns == at for path, at in little.before.items())
+    assert little.after == little.before
     assert len(list((little.folder / "keep").iterdir())) == N_UNITS == len(little.found.rows)
     assert little.said[0].startswith(f"{N_UNITS} evaluations: 0 are kept from before, {N_UNITS} are to be made, about")
     resumed = next(text for text in little.said[1:] if "kept" in text)
