@@ -40,7 +40,7 @@ def commit(
     seed_file: SeedFile = None,
     prompts: Annotated[int, typer.Option("--prompts", help="How many are drawn.")] = 1000,
     train_prompts: options.TrainPrompts = None,
-    methods: Annotated[str, typer.Option("--methods", help="Edit methods.")] = "exchange,aware,universal",
+    methods: Annotated[str, typer.Option("--methods", help="Edit methods, with commas.")] = "exchange,aware,universal",
     budgets: Annotated[str, typer.Option("--budgets", help="Features that an edit may change.")] = "1,2,4",
     beacon_rule: Annotated[
         str | None,

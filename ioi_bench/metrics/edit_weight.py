@@ -96,9 +96,8 @@ def edit_weight(
     """Sum the weights of the features changed in the first k rounds, for each budget k.
 
     ``before`` are the weights on the base prompts, ``after`` those on their counterfactuals. ``removed`` and ``added``
-    hold one feature per round, or −1 where the round changed none on that side. The paper's form sums, signs kept, what
-    was removed (or added). The centred form sums over **every** feature that was changed, on either side and counted
-    once, and only what is positive: a negative share must not pay for a removal.
+    hold one feature per round, or −1 where the round changed none on that side. The paper's form keeps signs. The
+    centred form sums only what is positive: a negative share must not pay for a removal.
 
     The first round takes out feature 0 and puts in 2, the second takes out 1:
 
@@ -106,13 +105,11 @@ def edit_weight(
     >>> weights = FeatureWeights(share, share)
     >>> found = edit_weight(weights, weights, torch.tensor([[0, 1]]), torch.tensor([[2, -1]]), (1, 2))
     >>> found.removed.flatten().tolist(), found.removed_paper.flatten().tolist()
-    ([0.69..., 0.69...], [0.5, 0.4...])
+    ([0.5, 0.5], [0.5, 0.4...])
     """
-    changed = _once(torch.stack([removed, added], 2).flatten(1))
-    twice = [2 * budget for budget in budgets]
     return EditWeight(
-        removed=_summed(before.centred.clamp_min(0), changed, twice),
-        added=_summed(after.centred.clamp_min(0), changed, twice),
+        removed=_summed(before.centred.clamp_min(0), removed, budgets),
+        added=_summed(after.centred.clamp_min(0), added, budgets),
         removed_paper=_summed(before.paper, removed, budgets),
         added_paper=_summed(after.paper, added, budgets),
     )
@@ -120,25 +117,35 @@ def edit_weight(
 
 @dataclass(frozen=True)
 class Contributions:
-    """What changed features contribute before and after an edit, less their means: ``after − before`` is its step."""
+    """What an edit's features contribute, as vectors and less their means.
 
+    ``removed`` and ``added`` are of the features that it takes out, as they were, and of those that it puts in, as they
+    become. ``before`` and ``after`` are of all of them: ``after − before`` is the step.
+    """
+
+    removed: Float[Tensor, "budget prompt d_in"]
+    added: Float[Tensor, "budget prompt d_in"]
     before: Float[Tensor, "budget prompt d_in"]
     after: Float[Tensor, "budget prompt d_in"]
 
     def share(
         self, a_s: Float[Tensor, "prompt d_in"], a_t: Float[Tensor, "prompt d_in"], a_mean: Float[Tensor, " d_in"]
     ) -> Float[Tensor, "budget prompt"]:
-        """The larger of ``‖before‖² / ‖a_s − E a‖²`` and ``‖after‖² / ‖a_t − E a‖²``; NaN where a norm is 0.
+        """The largest of ``‖removed‖² / ‖a_s − E a‖²``, ``‖added‖² / ‖a_t − E a‖²``, and the square of half of the
+        step with what stands across it all the way, over the smaller of these norms. NaN where a norm is 0.
 
         Features of orthogonal directions that add up to the activation have the shares of `feature_weights`. Unlike
-        these, it cannot be brought down by a part that stands against the activation, and goes out only to come in
-        again: whatever the directions, it is a quarter of the step's own share, or more.
+        these, lengths cannot be brought down by a part that stands against the activation, and goes out only to come in
+        again. The third does not depend on where features have their zero point: to switch on what stands against an
+        entry is to take the entry out.
         """
-        sides = []
-        for side, a in ((self.before, a_s), (self.after, a_t)):
-            norm = (a - a_mean).square().sum(-1)
-            sides.append(side.square().sum(-1) / torch.where(norm > 0, norm, torch.nan))
-        return torch.maximum(*sides)
+        own, other = ((a - a_mean).square().sum(-1) for a in (a_s, a_t))
+        own, other = (torch.where(norm > 0, norm, torch.nan) for norm in (own, other))
+        step, middle = self.after - self.before, (self.before + self.after) / 2
+        across = middle - _along(middle, step)
+        exchanged = step.square().sum(-1) / 4 + across.square().sum(-1)
+        sides = (self.removed.square().sum(-1) / own, self.added.square().sum(-1) / other)
+        return torch.stack([*sides, exchanged / torch.minimum(own, other)]).amax(0)
 
 
 def contributions(
@@ -151,20 +158,31 @@ def contributions(
     """What goes out and what comes in, as vectors, for each budget.
 
     ``removed`` and ``added`` are features, one a round or −1, and the values at which they are taken out and put in.
-    A feature that is changed on one side only is 0 on the other; both are less its mean.
+    Before and after, a feature that is changed on one side only is 0 on the other.
 
     Feature 0 (value 2, mean ½) is exchanged for feature 1 (value 3, mean 0):
 
     >>> def of(feature, value):
     ...     return torch.tensor([[feature]]), torch.tensor([[value]])
     >>> found = contributions(of(0, 2.0), of(1, 3.0), torch.eye(2), torch.tensor([0.5, 0.0]), (1,))
+    >>> found.removed.tolist(), found.added.tolist()
+    ([[[1.5, 0.0]]], [[[0.0, 3.0]]])
     >>> found.before.tolist(), found.after.tolist()
     ([[[1.5, 0.0]]], [[[-0.5, 3.0]]])
     """
+
+    def mean(picks: Tensor, counts: Sequence[int]) -> Tensor:
+        return _carried(picks, f_mean[picks.clamp_min(0)], directions, counts)
+
     changed = _once(torch.stack([removed[0], added[0]], 2).flatten(1))
-    mean = _carried(changed, f_mean[changed.clamp_min(0)], directions, [2 * budget for budget in budgets])
-    before, after = (_carried(picks, values, directions, budgets) for picks, values in (removed, added))
-    return Contributions(before - mean, after - mean)
+    either = mean(changed, [2 * budget for budget in budgets])
+    out, into = (_carried(*side, directions, budgets) for side in (removed, added))
+    return Contributions(
+        removed=out - mean(removed[0], budgets),
+        added=into - mean(added[0], budgets),
+        before=out - either,
+        after=into - either,
+    )
 
 
 def _carried(
@@ -202,10 +220,8 @@ def moved_aside(
     >>> moved_aside(torch.tensor([[[1.0, 1.0]]]), torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]), torch.ones(2)).tolist()
     [[0.5]]
     """
-    way, step = a_t - a_s, edited - a_s
-    length = way.norm(dim=-1, keepdim=True)
-    unit = way / torch.where(length > 0, length, 1.0)
-    aside = step - (step * unit).sum(-1, keepdim=True) * unit
+    step = edited - a_s
+    aside = step - _along(step, a_t - a_s)
     whole = (a_s - a_mean).square().sum(-1)
     return aside.square().sum(-1) / torch.where(whole > 0, whole, torch.nan)
 
@@ -222,6 +238,13 @@ def moved(
     """
     square = (edited - a_s).square().sum(-1)
     return square / variance if variance > 0 else torch.zeros_like(square)
+
+
+def _along(some: Float[Tensor, "*row d_in"], direction: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_in"]:
+    """The part along a direction; 0 where that has no length."""
+    length = direction.norm(dim=-1, keepdim=True)
+    unit = direction / torch.where(length > 0, length, 1.0)
+    return (some * unit).sum(-1, keepdim=True) * unit
 
 
 def _once(picks: Int[Tensor, "prompt pick"]) -> Int[Tensor, "prompt pick"]:

@@ -44,21 +44,43 @@ def test_permuting_the_features_permutes_the_picks(method, inputs_of):
         assert torch.equal(was, torch.where(now >= 0, order[now], -1))
 
 
+def contributions_of(edit, inputs, mean):
+    taken = inputs.f_s.gather(1, edit.removed.clamp_min(0))
+    put = inputs.f_t.gather(1, edit.added.clamp_min(0)) if edit.added_value is None else edit.added_value
+    return contributions((edit.removed, taken), (edit.added, put), inputs.directions, mean, BUDGETS)
+
+
 @METHODS
 def test_what_comes_in_less_what_goes_out_is_the_step(method, inputs_of):
-    """So that no cancelling part can hide an edit: one of the two sides is half as long as the step, or longer."""
+    """So that no cancelling part can hide an edit: it weighs a quarter of the step's own share, or more."""
     for seed in range(6):
         inputs = inputs_of(seed, prompts=30, d_sae=20, d_in=6)
         edit = EDITS[method](inputs, BUDGETS)
-        taken = inputs.f_s.gather(1, edit.removed.clamp_min(0))
-        put = inputs.f_t.gather(1, edit.added.clamp_min(0)) if edit.added_value is None else edit.added_value
         mean = torch.randn(20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        found = contributions((edit.removed, taken), (edit.added, put), inputs.directions, mean, BUDGETS)
+        found = contributions_of(edit, inputs, mean)
         torch.testing.assert_close(found.after - found.before, edit.edited - inputs.a_s)
-        centre = torch.zeros(6, dtype=torch.float64)
-        share = found.share(inputs.a_s, inputs.a_t, centre)
-        whole = torch.maximum(inputs.a_s.square().sum(1), inputs.a_t.square().sum(1))
+        share = found.share(inputs.a_s, inputs.a_t, torch.zeros(6, dtype=torch.float64))
+        whole = torch.minimum(inputs.a_s.square().sum(1), inputs.a_t.square().sum(1))
         assert (share >= (edit.edited - inputs.a_s).square().sum(2) / (4 * whole) - 1e-9).all()
+
+
+def test_where_features_have_their_zero_point_does_not_matter_to_what_is_exchanged():
+    """To take an entry out weighs what it weighs to switch on its complement, ``1 − f`` along ``−d``."""
+    g, prompts = torch.Generator().manual_seed(0), 30
+    directions = torch.eye(9, dtype=torch.float64)
+    old, new = torch.randint(0, 4, (prompts, 1), generator=g), torch.randint(4, 9, (prompts, 1), generator=g)
+    none = torch.full((prompts, 1), -1)
+    zero, one = (torch.full((prompts, 1), value, dtype=torch.float64) for value in (0.0, 1.0))
+    mean = torch.full((9,), 1 / 9, dtype=torch.float64)
+    entries = contributions((old, one), (new, one), directions, mean, (1,))
+    # In the first round the old entry's complement comes in, in the second the new one's goes out.
+    out = torch.cat([none, new], 1), torch.cat([zero, one], 1)
+    into = torch.cat([old, none], 1), torch.cat([one, zero], 1)
+    complements = contributions(out, into, -directions, 1 - mean, (2,))
+    a_s, a_t, centre = directions[old[:, 0]], directions[new[:, 0]], torch.zeros(9, dtype=torch.float64)
+    exchanged = 1 / 2 + 2 * (7 / 18) ** 2  # half of (new − old), and half of 7/9 of (new + old) across it
+    for found in (entries, complements):
+        torch.testing.assert_close(found.share(a_s, a_t, centre), torch.full((1, prompts), exchanged).double())
 
 
 @METHODS

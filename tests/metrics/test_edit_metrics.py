@@ -166,22 +166,21 @@ def test_the_papers_form_keeps_signs_and_the_centred_one_counts_what_is_positive
 
 @fast
 @given(seeds)
-def test_the_centred_form_sums_over_all_that_was_changed_and_each_once(seed):
+def test_weights_are_sums_over_what_each_budget_takes_out_or_puts_in(seed):
     g = torch.Generator().manual_seed(seed)
     before, after = (FeatureWeights(*torch.randn(2, 7, 9, generator=g)) for _ in range(2))
     removed, added = torch.randint(-1, 9, (2, 7, 4), generator=g)
     budgets = (1, 2, 4)
     found = edit_weight(before, after, removed, added, budgets)
+    sides = (before, removed, found.removed, found.removed_paper), (after, added, found.added, found.added_paper)
     for i, k in enumerate(budgets):
         for row in range(7):
-            out, into = removed[row, :k].tolist(), added[row, :k].tolist()
-            changed = {j for j in out + into if j >= 0}
-            for weights, moved in ((before, found.removed), (after, found.added)):
+            for weights, picks, centred, paper in sides:
+                changed = [j for j in picks[row, :k].tolist() if j >= 0]
                 expected = sum(max(0.0, weights.centred[row, j].item()) for j in changed)
-                assert moved[i, row].item() == pytest.approx(expected, abs=1e-5)
-            for weights, picks, moved in ((before, out, found.removed_paper), (after, into, found.added_paper)):
-                expected = sum(weights.paper[row, j].item() for j in picks if j >= 0)
-                assert moved[i, row].item() == pytest.approx(expected, abs=1e-5)
+                assert centred[i, row].item() == pytest.approx(expected, abs=1e-5)
+                expected = sum(weights.paper[row, j].item() for j in changed)
+                assert paper[i, row].item() == pytest.approx(expected, abs=1e-5)
 
 
 @fast

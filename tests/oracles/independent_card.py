@@ -150,6 +150,13 @@ def length(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(whole), *parts]).sum(0).square().sum() / whole.square().sum()
 
 
+def exchanged(before: Tensor, after: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """What changes: the longer of both sides, from the zero point along the step that makes it shortest."""
+    step = after - before
+    across = before.square().sum() - (before @ step) ** 2 / step.square().sum() if step.any() else before.square().sum()
+    return (step.square().sum() / 4 + across) / min(own.square().sum(), other.square().sum())
+
+
 def effect(found: Tensor, clean: Tensor, truth: Tensor, names: list[list[int]]) -> Tensor:
     """How far the logits of a prompt's names go from the clean run to the truth-patched one, from a half to 1."""
     shares = []
@@ -179,8 +186,10 @@ def exchange(d: TopK, a_s: Tensor, a_t: Tensor) -> list[list[Tensor]]:
             chosen.append(int((distances <= distances.min() + limit).nonzero()[0]))
             a = tried[chosen[-1]]
             changed = [j for j in chosen if f_s[j] != f_t[j]]
-            sides = ([*own[changed]], s - a_mean), ([*other[changed]], t - a_mean)
+            out, into = ([j for j in changed if f[j] != 0] for f in (f_s, f_t))
+            sides = ([*own[out]], s - a_mean), ([*other[into]], t - a_mean)
             most = [of(*side) for of in (shares, length) for side in sides]
+            most.append(exchanged(own[changed].sum(0), other[changed].sum(0), s - a_mean, t - a_mean))
             weight = torch.stack([*most, aside(a - s, t - s, s - a_mean)]).max()
             rounds.append((a, weight, (a - t).norm(), (a - s).square().sum() / variance(a_s)))
         prompts.append([rounds[k - 1] for k in BUDGETS])
@@ -202,11 +211,10 @@ def skyline(x: Tensor, a_s: Tensor, a_t: Tensor, train: Split, test: Split, attr
         old, new = ((attribute, p.value((attribute,))) for p in (prompt, target))
         steps.append(codes[new] - codes[old])
         # One code is taken out and another put in: the mean of each one's contribution is frequency · code.
-        sides = [
-            ([(old_on - often[old[1]]) * codes[old], (1 - old_on - often.get(new[1], 0)) * codes[new]], whole)
-            for old_on, whole in ((1, before), (0, after))
-        ]
+        (o, p), (n, q) = (codes[old], often[old[1]]), (codes[new], often.get(new[1], 0))
+        sides = ([(1 - p) * o], before), ([(1 - q) * n], after)
         most = [of(*side) for of in (shares, length) for side in sides]
+        most.append(exchanged((1 - p) * o - q * n, -p * o + (1 - q) * n, before, after))
         weights.append(torch.stack([*most, aside(steps[-1], after - before, before)]).max())
         moved.append(steps[-1].square().sum() / variance(a_s))
     return torch.stack(steps), torch.stack(weights), torch.stack(moved)
