@@ -69,8 +69,25 @@ def test_oracle_codes_through_the_same_edit_and_metric_code_score_one(tiny_input
     oracle = found(tiny_inputs, study)
     assert oracle["aware"].s == pytest.approx(1, abs=0.02)
     assert oracle["universal"].s == pytest.approx(1, abs=0.02)
-    # one exchange is half of the skyline's edit: the old code out, or the new one in
-    assert 2 / 3 <= oracle["exchange"].s <= 1.02
+
+
+def test_oracle_codes_exchanged_one_by_one_end_where_the_skyline_does_or_before(tiny_inputs, saes):
+    """Rounds stop where no code brings the activation nearer, so that they carry no more than the skyline's edit."""
+    study = replace(study_of(tiny_inputs, saes), suite=tiny_inputs.skylines["skyline"], cells=(CELL,))
+    table = run_study(study, 256, silent).cells[CELL]
+    of = {key: table.edits[:, i] for i, key in enumerate(table.keys)}
+
+    def accuracy(edit):
+        return edit[:, COLUMNS.index("accuracy")].mean().item()
+
+    def carried(edit):
+        weight, had, far = (edit[:, COLUMNS.index(name)] for name in ("weight", "effect", "moved"))
+        return (weight * had * far).nansum().item() / len(edit)
+
+    once, twice, skyline = (of[key] for key in (("exchange", 1), ("exchange", 2), ("skyline", 1)))
+    assert accuracy(twice) == pytest.approx(accuracy(skyline), abs=0.01)
+    assert accuracy(of["no-edit", 0]) < accuracy(once) < accuracy(twice)
+    assert carried(once) < carried(twice) <= carried(skyline)
 
 
 def test_random_dictionaries_score_nothing(tiny_inputs):
@@ -93,7 +110,8 @@ def weights_and_moves(inputs, dictionaries):
     table = run_study(replace(study_of(inputs, dictionaries), cells=(CELL,)), 256, silent).cells[CELL]
     edits = [i for i, (method, _) in enumerate(table.keys) if method in METHODS]
     found = table.edits[:, edits]
-    return found[..., COLUMNS.index("weight")], found[..., COLUMNS.index("moved")]
+    weight, had, moved = (found[..., COLUMNS.index(name)] for name in ("weight", "effect", "moved"))
+    return weight * had, moved  # weights as they are before they are divided by the prompt's effect
 
 
 def test_a_site_counts_by_how_far_it_is_moved_so_that_silent_sites_do_not_pay(tiny_inputs, saes):

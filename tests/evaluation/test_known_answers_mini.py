@@ -72,13 +72,17 @@ def test_memorised_activations_earn_little_by_any_edit(inputs, codebook_study):
 
 
 def test_random_dictionaries_score_nothing(inputs, codebook_study):
-    random = {
-        site: matched_null(replace(codes.use, l0=3.0), inputs.train.activations[site], 10**6 + i)
-        for i, (site, codes) in enumerate(codebook_study.suite.items())
-    }
-    s, ioi = scores(inputs, study_of(inputs, random))
-    assert ioi["exchange"] == pytest.approx(0, abs=0.05)
-    assert max(s["exchange"].values()) <= 0.1
+    found = []
+    for seed in range(4):
+        random = {
+            site: matched_null(replace(codes.use, l0=3.0), inputs.train.activations[site], (seed + 1) * 10**6 + i)
+            for i, (site, codes) in enumerate(codebook_study.suite.items())
+        }
+        s, ioi = scores(inputs, study_of(inputs, random))
+        assert max(s["exchange"].values()) <= 0.1
+        found.append(ioi["exchange"])
+    # Below the null a difference counts up to tenfold, so that a single draw may be some hundredths off.
+    assert sum(found) / len(found) == pytest.approx(0, abs=0.05)
 
 
 def test_the_cells_are_the_tracks(inputs):
