@@ -132,12 +132,12 @@ class Contributions:
         self, a_s: Float[Tensor, "prompt d_in"], a_t: Float[Tensor, "prompt d_in"], a_mean: Float[Tensor, " d_in"]
     ) -> Float[Tensor, "budget prompt"]:
         """The largest of ``‖removed‖² / ‖a_s − E a‖²``, ``‖added‖² / ‖a_t − E a‖²``, and the square of half of the
-        step with what stands across it all the way, over the smaller of these norms. NaN where a norm is 0.
+        step with what stands across it all the way, over the mean of these norms. NaN where a norm is 0.
 
         Features of orthogonal directions that add up to the activation have the shares of `feature_weights`. Unlike
         these, lengths cannot be brought down by a part that stands against the activation, and goes out only to come in
         again. The third does not depend on where features have their zero point: to switch on what stands against an
-        entry is to take the entry out.
+        entry is to take the entry out. To exchange one whole activation for the other is 1 by each.
         """
         own, other = ((a - a_mean).square().sum(-1) for a in (a_s, a_t))
         own, other = (torch.where(norm > 0, norm, torch.nan) for norm in (own, other))
@@ -145,7 +145,7 @@ class Contributions:
         across = middle - _along(middle, step)
         exchanged = step.square().sum(-1) / 4 + across.square().sum(-1)
         sides = (self.removed.square().sum(-1) / own, self.added.square().sum(-1) / other)
-        return torch.stack([*sides, exchanged / torch.minimum(own, other)]).amax(0)
+        return torch.stack([*sides, exchanged / ((own + other) / 2)]).amax(0)
 
 
 def contributions(

@@ -154,7 +154,7 @@ def exchanged(before: Tensor, after: Tensor, own: Tensor, other: Tensor) -> Tens
     """What changes: the longer of both sides, from the zero point along the step that makes it shortest."""
     step = after - before
     across = before.square().sum() - (before @ step) ** 2 / step.square().sum() if step.any() else before.square().sum()
-    return (step.square().sum() / 4 + across) / min(own.square().sum(), other.square().sum())
+    return (step.square().sum() / 4 + across) / ((own.square().sum() + other.square().sum()) / 2)
 
 
 def effect(found: Tensor, clean: Tensor, truth: Tensor, names: list[list[int]]) -> Tensor:
