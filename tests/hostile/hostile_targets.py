@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import itertools
 import json
 import shutil
 import tempfile
@@ -412,6 +413,46 @@ def _allowed_read(folder: Path) -> None:
     read_allowed(folder)
 
 
+CANDIDATES_KEY = "0123456789abcdef" * 4
+
+
+@functools.cache
+def _candidates() -> list[Files]:
+    from ioi_bench.evaluation.candidate_rows import Finished
+
+    g = torch.Generator().manual_seed(0)
+    judged = {"prompts": 60, "train_prompts": 300, "budget": 2, "method": "exchange", "sha256": "0" * 64, "problem": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        finished = Finished(Path(folder), CANDIDATES_KEY)
+        for seed, site, epoch in itertools.product(range(3), ("z.4.0@end", "v.1.3@s2"), (1, 4)):
+            own = {"variant": "topk", "sparsity": 3.0, "seed": seed, "site": site, "epoch": epoch, "ld_reliable": True}
+            for attribute in ("io", "pos"):
+                measured = ("l0", "dead_share", "l2", "fvu", "ld_recovered", "distance", "distance_relative")
+                values = dict(zip(measured, torch.rand(7, generator=g).tolist(), strict=True))
+                finished.add([{**own, **judged, **values, "attribute": attribute}])
+        finished.save()
+        return [_read(Path(folder))]
+
+
+@functools.cache
+def _true_candidates() -> dict[Any, Any]:
+    from ioi_bench.evaluation.candidate_rows import Finished
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in _candidates()[0].items():
+            (Path(folder) / name).write_bytes(data)
+        return dict(Finished(Path(folder), CANDIDATES_KEY).rows)
+
+
+def _candidates_read(folder: Path) -> None:
+    """A row that is taken up is one that was written."""
+    from ioi_bench.evaluation.candidate_rows import Finished
+
+    found, true = Finished(folder, CANDIDATES_KEY).rows, _true_candidates()
+    assert len(true) == 12
+    assert found in ({}, true), "damaged rows were believed"
+
+
 # -- models, caches, training runs -------------------------------------------------------------------------------------
 
 
@@ -548,6 +589,7 @@ TARGETS: dict[str, Target] = {
         Target("plugins-toml", _allowed, _allowed_read),
         Target("model", _model, _model_read, 0.3),
         Target("cache", _cache, _cache_read, writes=True),
+        Target("candidates", _candidates, _candidates_read),
         Target("run", lambda: [_runs()[0]], _run_read),
         Target("training-state", lambda: [_runs()[1]], _state_read, only="state.safetensors", writes=True),
     )
