@@ -134,10 +134,10 @@ class Contributions:
         """The largest of ``‖removed‖² / ‖a_s − E a‖²``, ``‖added‖² / ‖a_t − E a‖²``, and the square of half of the
         step with what stands across it all the way, over the mean of these norms. NaN where a norm is 0.
 
-        Features of orthogonal directions that add up to the activation have the shares of `feature_weights`. Unlike
-        these, lengths cannot be brought down by a part that stands against the activation, and goes out only to come in
-        again. The third does not depend on where features have their zero point: to switch on what stands against an
-        entry is to take the entry out. To exchange one whole activation for the other is 1 by each.
+        Unlike the shares of `feature_weights`, lengths cannot be brought down by a part that stands against the
+        activation, and goes out only to come in again. The third does not depend on where features have their zero
+        point: to exchange the complements of two entries is to exchange the entries. To exchange one whole activation
+        for the other is 1 by the first two, and 1 by the third where both are as long.
         """
         own, other = ((a - a_mean).square().sum(-1) for a in (a_s, a_t))
         own, other = (torch.where(norm > 0, norm, torch.nan) for norm in (own, other))
