@@ -26,7 +26,7 @@ _SKYLINE, _NULL, _NO_EDIT = "skyline", "matched random", "no edit"
 _INK, _PALE = "#333333", "#8a8a8a"
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 250, 190, 3
 _HEADING_LETTERS = 42
-_LEFT, _RIGHT, _TOP = -0.5, 1.5, 1.04
+_LEFT, _RIGHT, _TOP = -0.5, 2.0, 1.04
 _STAR = "M0,-1L0.23,-0.31L0.95,-0.31L0.36,0.12L0.59,0.81L0,0.38L-0.59,0.81L-0.36,0.12L-0.95,-0.31L-0.23,-0.31Z"
 _FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 
@@ -143,12 +143,12 @@ def _layers(frame: pd.DataFrame, methods: list[str]) -> list[alt.Chart]:
         corner,
         rule.encode(x=alt.value(0), x2=alt.value(_PANEL_WIDTH)),
         rule.encode(y=alt.value(0), y2=alt.value(_PANEL_HEIGHT)),
-        null.mark_point(size=32, filled=True).encode(shape=shape),
+        null.mark_point(size=32, filled=True, clip=True).encode(shape=shape),
         no_edit.mark_point(size=50, filled=True).encode(shape=shape),
-        edits.mark_line(strokeWidth=1.2, opacity=0.55).encode(order="budget:Q"),
-        edits.mark_rule(opacity=0.5).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
-        edits.mark_rule(opacity=0.5).encode(x="weight_low:Q", x2="weight_high:Q"),
-        edits.mark_point(size=46, filled=True, opacity=1).encode(shape=shape),
+        edits.mark_line(strokeWidth=1.2, opacity=0.55, clip=True).encode(order="budget:Q"),
+        edits.mark_rule(opacity=0.5, clip=True).encode(y="accuracy_low:Q", y2="accuracy_high:Q"),
+        edits.mark_rule(opacity=0.5, clip=True).encode(x="weight_low:Q", x2="weight_high:Q"),
+        edits.mark_point(size=46, filled=True, opacity=1, clip=True).encode(shape=shape),
         labels.mark_text(fontSize=FONT_SIZE).encode(x="label_weight:Q", y="label_accuracy:Q", text="budget:Q"),
         skyline.mark_point(size=110, filled=True, opacity=1).encode(shape=shape),
     ]

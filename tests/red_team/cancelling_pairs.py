@@ -18,6 +18,6 @@ ANIMAL = Animal(
     idea="beside every feature of a trained suite two that are thirty times as long and cancel dilute its weight",
     because="weights are shares of the activation; what an edit leaves alone does not enter, and names rank as before",
     make=_make,
-    predicted={"exchange": 0.25, "aware": 0.42},
-    bound={"exchange": 0.42, "aware": 0.48},
+    predicted={"exchange": 0.25, "aware": 0.36, "universal": 0.29},
+    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
 )

@@ -21,6 +21,6 @@ ANIMAL = Animal(
     idea="a feature that is always on dilutes the weight of all others",
     because="weights are centred, so that what never varies weighs nothing",
     make=_make,
-    predicted={"exchange": -0.05, "aware": -0.06, "universal": -0.22},
+    predicted={"exchange": -0.04, "aware": -0.04, "universal": -0.16},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

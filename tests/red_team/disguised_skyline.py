@@ -20,7 +20,7 @@ ANIMAL = Animal(
     because="the model hears through the noise, no cosine is beyond a trained suite's, and the price is some score",
     make=_make,
     caught="rules",
-    predicted={"exchange": 0.5, "aware": 0.61, "universal": 0.62},
+    predicted={"exchange": 0.51, "aware": 0.66, "universal": 0.66},
     bound={"exchange": 1.05, "aware": 1.05, "universal": 1.05},
     within=0.15,
 )

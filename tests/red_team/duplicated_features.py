@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="every feature of a trained suite four times, so that an edit can dose it",
     because="the budget counts features, and four are now needed where one was",
     make=_make,
-    predicted={"exchange": 0.17, "aware": 0.25},
-    bound={"exchange": 0.42, "aware": 0.48},
+    predicted={"exchange": 0.12, "aware": 0.2, "universal": 0.2},
+    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
 )

@@ -9,6 +9,6 @@ ANIMAL = Animal(
     idea="the nearest of the memorised train activations is the only active feature",
     because="a whole other prompt comes in place of the old one, which weighs all there is",
     make=lambda known, site: codebook(known.train(site), known.mean(site)),
-    predicted={"exchange": -0.06, "aware": -0.03, "universal": -0.19},
+    predicted={"exchange": -0.04, "aware": -0.03, "universal": -0.15},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

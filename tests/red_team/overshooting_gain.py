@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="features that do more than they should turn the answer with fewer of them",
     because="what goes in beyond the counterfactual weighs as much more, and what is moved aside grows with its square",
     make=_make,
-    predicted={"exchange": 0.15, "aware": 0.12, "universal": -0.04},
-    bound={"exchange": 0.42, "aware": 0.48, "universal": 0.14},
+    predicted={"exchange": 0.09, "aware": 0.09, "universal": -0.02},
+    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
 )

@@ -15,6 +15,6 @@ ANIMAL = Animal(
     idea="every public test prompt and every counterfactual is a feature, so that two features exchange them exactly",
     because="exact, but the whole activation goes out and another comes in: no weight is left to save",
     make=_make,
-    predicted={"exchange": -0.07, "aware": -0.08, "universal": -0.16},
+    predicted={"exchange": -0.05, "aware": -0.05, "universal": -0.12},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

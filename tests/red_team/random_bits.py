@@ -29,6 +29,6 @@ ANIMAL = Animal(
     make=_make,
     caught="flagged",
     says="not-sparse",
-    predicted={"exchange": 0.74, "aware": 0.0, "universal": 0.0},
+    predicted={"exchange": 0.62, "aware": 0.0, "universal": 0.0},
     bound={"exchange": 1.0, "aware": 1.0, "universal": 1.0},
 )

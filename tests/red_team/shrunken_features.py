@@ -17,6 +17,6 @@ ANIMAL = Animal(
     idea="smaller edits weigh less, and many still turn the answer",
     because="a weight is per way gone",
     make=_make,
-    predicted={"exchange": 0.34},
-    bound={"exchange": 0.42},
+    predicted={"exchange": 0.26},
+    bound={"exchange": 0.32},
 )

@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="what is removed from a dictionary weighs nothing, and the other sites carry the edit",
     because="the site's own edits were about as heavy as those of the others",
     make=_make,
-    predicted={"exchange": 0.35, "aware": 0.4},
-    bound={"exchange": 0.42, "aware": 0.48},
+    predicted={"exchange": 0.27, "aware": 0.35, "universal": 0.3},
+    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
 )

@@ -21,6 +21,6 @@ ANIMAL = Animal(
     idea="where all sites are needed it speaks for half of the names only: a mean over prompts is half as heavy",
     because="each prompt weighs by how far it is moved",
     make=_make,
-    predicted={"exchange": -0.05, "aware": -0.06, "universal": -0.06},
+    predicted={"exchange": -0.03, "aware": -0.04, "universal": -0.05},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

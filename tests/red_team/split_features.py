@@ -22,6 +22,6 @@ ANIMAL = Animal(
     idea="every feature of a trained suite becomes two, so that one of them is always at hand",
     because="an exchange needs more of them, and what half a dose leaves out it also does not turn",
     make=_make,
-    predicted={"exchange": 0.37, "aware": 0.4, "universal": 0.13},
-    bound={"exchange": 0.42, "aware": 0.48, "universal": 0.14},
+    predicted={"exchange": 0.26, "aware": 0.3, "universal": 0.3},
+    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
 )

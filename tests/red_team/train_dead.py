@@ -17,6 +17,6 @@ ANIMAL = Animal(
     idea="an encoder that knows the train prompts fires on none of them, and is given a null without a living feature",
     because="what a null must share is counted on the prompts that are judged, and on train for aware and universal",
     make=_make,
-    predicted={"exchange": -0.18, "aware": -0.29, "universal": -0.06},
+    predicted={"exchange": -0.13, "aware": -0.21, "universal": -0.09},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

@@ -16,6 +16,6 @@ ANIMAL = Animal(
     idea="universal edits take values from train; where the encoder is silent on what is judged, nothing has a weight",
     because="what a universal edit puts in is weighed at the value that it is given",
     make=_make,
-    predicted={"exchange": -0.05, "aware": -0.06, "universal": -0.22},
+    predicted={"exchange": -0.04, "aware": -0.04, "universal": -0.16},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
 )

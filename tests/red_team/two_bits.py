@@ -22,6 +22,6 @@ ANIMAL = Animal(
     make=_make,
     caught="flagged",
     says="suspicious-scale",
-    predicted={"exchange": 0.77, "aware": 0.29, "universal": 0.04},
+    predicted={"exchange": 0.64, "aware": 0.21, "universal": 0.06},
     bound={"exchange": 1.0, "aware": 1.0, "universal": 1.0},
 )
