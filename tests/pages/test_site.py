@@ -63,7 +63,7 @@ def test_what_is_no_sparse_dictionary_is_shown_without_a_rank(code, cards, page_
     Site(tmp_path / "results", tmp_path / "site", cache_dir=page_cache).build()
     page = Page(tmp_path / "site" / "index.html")
     assert row_names(page) == ["some-lab/gated", "some-lab/bits"]
-    ranks = [cell["data-order"] for cell in page.all("td") if "c-rank" in cell.get("class", "")]
+    ranks = [cell["data-order"] for cell in page.all("td") if cell.get("class") == "c-rank num"]
     assert ranks == ["1", "999999"]
     assert "Shown without a rank: some-lab/bits" in page.text
 
