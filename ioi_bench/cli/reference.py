@@ -72,8 +72,13 @@ def list_command(
     out().print(_list_table(rows))
     models = ", ".join(sorted({row.suite.model for row in rows}))
     size = sum(row.size or 0 for row in rows) / 1e6
-    say(f"{len(rows)} suites on {models}, {size:,.1f} MB of them on this machine; scores of the test split")
+    where = {_where(row) for row in rows}
+    alike = f", all {_WHERE[where.pop()]}" if len(where) == 1 else ""
+    say(f"{len(rows)} suites on {models}{alike}, {size:,.1f} MB of them on this machine; scores of the test split")
     say("`ioi-bench reference pull NAME` fetches one and prints its folder, which `ioi-bench evaluate` takes")
+
+
+_WHERE = {"bundled": "bundled", "both": "bundled and cached", "Hub": "on the Hub", "cached": "cached"}
 
 
 def _where(row: Listed) -> str:
@@ -96,16 +101,17 @@ def _row(row: Listed) -> dict[str, Any]:
 
 def _list_table(rows: Sequence[Listed]) -> Table:
     methods = list(dict.fromkeys(method for row in rows for method in row.suite.scores))
-    models = {row.suite.model for row in rows}
-    # variant and seed stand in the name: columns for them would fold the scores
-    table = _table("suite", *(["model"] if len(models) > 1 else []), *methods, "L0", "where")
+    # What is the same of all is said below. Variant and seed stand in the name: columns for them would fold the scores.
+    models = len({row.suite.model for row in rows}) > 1
+    where = len({_where(row) for row in rows}) > 1
+    table = _table("suite", *["model"][: int(models)], *methods, "L0", *["where"][: int(where)])
     for column in table.columns:
         column.no_wrap = True  # a figure that folds reads as another one
         column.justify = "right" if column.header == "L0" else "left"
     for row in rows:
         scores = [figure(row.suite.scores[name]) if name in row.suite.scores else "–" for name in methods]
         l0 = "–" if row.l0 is None else f"{row.l0:.{1 if row.l0 < 9.95 else 0}f}"
-        table.add_row(row.name, *([row.suite.model] if len(models) > 1 else []), *scores, l0, _where(row))
+        table.add_row(row.name, *[row.suite.model][: int(models)], *scores, l0, *[_where(row)][: int(where)])
     return table
 
 
