@@ -17,6 +17,7 @@ from ioi_bench.bounded import bounded_bytes, json_value, stays_inside, toml_tabl
 from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.source import Source
 from ioi_bench.errors import DictionaryError, InputError, SuiteError
+from ioi_bench.evaluation.candidate_rows import Finished
 from ioi_bench.evaluation.card import Card
 from ioi_bench.leaderboard.results import find_entries
 from ioi_bench.lm import load_model
@@ -242,3 +243,22 @@ def test_a_table_of_prompts_that_is_a_pipe(tmp_path):
 def test_a_layer_of_many_digits():
     with pytest.raises(InputError):
         Site.parse("z." + "9" * 5000 + ".0@end")
+
+
+def test_kept_rows_of_a_selection_that_were_changed_or_lie_elsewhere_are_not_taken_up(tmp_path):
+    """Parquet has no checksum over all of its rows, and a link may lead anywhere."""
+    from hostile_targets import CANDIDATES_KEY, _candidates
+    from pyarrow import parquet
+
+    ((name, data),) = _candidates()[0].items()
+    for folder in ("whole", "changed", "linked"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "whole" / name).write_bytes(data)
+    table = parquet.read_table(io.BytesIO(data))
+    distance = table.column("distance").to_numpy().copy()
+    distance[0] /= 2
+    changed = table.set_column(table.column_names.index("distance"), table.field("distance"), [distance])
+    parquet.write_table(changed, tmp_path / "changed" / name)
+    (tmp_path / "linked" / name).symlink_to(tmp_path / "whole" / name)
+    kept = {folder: len(Finished(tmp_path / folder, CANDIDATES_KEY).rows) for folder in ("whole", "changed", "linked")}
+    assert kept == {"whole": 12, "changed": 0, "linked": 0}
