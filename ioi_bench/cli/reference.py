@@ -104,14 +104,15 @@ def _list_table(rows: Sequence[Listed]) -> Table:
     # What is the same of all is said below. Variant and seed stand in the name: columns for them would fold the scores.
     models = len({row.suite.model for row in rows}) > 1
     where = len({_where(row) for row in rows}) > 1
-    table = _table("suite", *["model"][: int(models)], *methods, "L0", *["where"][: int(where)])
+    table = _table("suite", *(["model"] if models else []), *methods, "L0", *(["where"] if where else []))
     for column in table.columns:
         column.no_wrap = True  # a figure that folds reads as another one
         column.justify = "right" if column.header == "L0" else "left"
     for row in rows:
         scores = [figure(row.suite.scores[name]) if name in row.suite.scores else "–" for name in methods]
         l0 = "–" if row.l0 is None else f"{row.l0:.{1 if row.l0 < 9.95 else 0}f}"
-        table.add_row(row.name, *[row.suite.model][: int(models)], *scores, l0, *[_where(row)][: int(where)])
+        model, place = [row.suite.model] if models else [], [_where(row)] if where else []
+        table.add_row(row.name, *model, *scores, l0, *place)
     return table
 
 

@@ -69,6 +69,7 @@ def test_oracle_codes_through_the_same_edit_and_metric_code_score_one(tiny_input
     oracle = found(tiny_inputs, study)
     assert oracle["aware"].s == pytest.approx(1, abs=0.02)
     assert oracle["universal"].s == pytest.approx(1, abs=0.02)
+    assert 0 < oracle["exchange"].s <= 1.02
 
 
 def test_oracle_codes_exchanged_one_by_one_end_where_the_skyline_does_or_before(tiny_inputs, saes):

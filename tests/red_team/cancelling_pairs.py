@@ -19,5 +19,5 @@ ANIMAL = Animal(
     because="weights are shares of the activation; what an edit leaves alone does not enter, and names rank as before",
     make=_make,
     predicted={"exchange": 0.25, "aware": 0.36, "universal": 0.29},
-    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
+    bound={"exchange": 0.32, "aware": 0.41, "universal": 0.34},
 )

@@ -17,5 +17,5 @@ ANIMAL = Animal(
     because="the budget counts features, and four are now needed where one was",
     make=_make,
     predicted={"exchange": 0.12, "aware": 0.2, "universal": 0.2},
-    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
+    bound={"exchange": 0.32, "aware": 0.41, "universal": 0.34},
 )

@@ -23,5 +23,5 @@ ANIMAL = Animal(
     because="an exchange needs more of them, and what half a dose leaves out it also does not turn",
     make=_make,
     predicted={"exchange": 0.26, "aware": 0.3, "universal": 0.3},
-    bound={"exchange": 0.32, "aware": 0.42, "universal": 0.35},
+    bound={"exchange": 0.32, "aware": 0.41, "universal": 0.34},
 )
