@@ -158,7 +158,7 @@ def contributions(
     """What goes out and what comes in, as vectors, for each budget.
 
     ``removed`` and ``added`` are features, one a round or −1, and the values at which they are taken out and put in.
-    Before and after, a feature that is changed on one side only is 0 on the other.
+    Before and after, a feature that is changed on one side only is taken to be 0 on the other.
 
     Feature 0 (value 2, mean ½) is exchanged for feature 1 (value 3, mean 0):
 

@@ -15,7 +15,7 @@ def _make(known, site):
 ANIMAL = Animal(
     name="shrunken features",
     idea="smaller edits weigh less, and many still turn the answer",
-    because="a weight is per way gone",
+    because="a weight is per effect on the answer",
     make=_make,
     predicted={"exchange": 0.26},
     bound={"exchange": 0.32},
