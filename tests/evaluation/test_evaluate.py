@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ioi_bench.dictionaries.architectures import Relu
 from ioi_bench.dictionaries.nulls import codebook
 from ioi_bench.dictionaries.suite import Suite
 from ioi_bench.errors import InputError, StorageError, SuiteError, UnknownNameError
@@ -120,6 +121,21 @@ def test_progress_is_told_to_its_end(written):
 
 def test_warnings_say_what_the_reader_should_know(written):
     assert {warning.code for warning in written[0].warnings} >= {"few-train-prompts", "unknown-ranking"}
+
+
+@pytest.mark.parametrize(("left_out", "warned"), [(0, True), (1, False)])
+def test_codes_with_as_many_active_features_as_dimensions_are_not_sparse(
+    left_out, warned, tiny_inputs, tiny_model, tiny_circuit
+):
+    """Of each coordinate and its opposite one is active: with all of them L0 is d_in."""
+    made = {}
+    for site, values in tiny_inputs.train.activations.items():
+        axes = torch.eye(values.shape[1])[left_out:]
+        rows, zero = torch.cat([axes, -axes]), torch.zeros(values.shape[1])
+        made[site] = Relu(W_enc=rows.T.contiguous(), b_enc=torch.zeros(len(rows)), W_dec=rows, b_dec=zero)
+    settings = {"model": tiny_model, "circuit": tiny_circuit, "methods": ("exchange",), **SMALL}
+    card = evaluate(Suite("axes", "tiny", made), **settings)
+    assert ("not-sparse" in {warning.code for warning in card.warnings}) == warned
 
 
 def test_the_same_seed_gives_the_same_card(written, suite, tiny_model, tiny_circuit):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ioi_bench.metrics import (
     FeatureWeights,
+    contributions,
     divergence,
     edit_accuracy,
     edit_distance,
@@ -211,3 +212,13 @@ def test_an_edit_weighs_what_it_takes_or_what_it_brings_whichever_is_more():
     only_out = edit_weight(before, after, torch.tensor([[0]]), nothing, (1,))
     assert only_in.exchanged.item() == pytest.approx(0.7)
     assert only_out.exchanged.item() == pytest.approx(0.2)
+
+
+def test_what_goes_out_and_what_comes_in_weigh_as_lengths_on_their_own_side():
+    """By hand: 2 of an activation (2, 1) are taken out, or put in to make it: 4/5; half of the step alone is 1/3."""
+    one, other = torch.tensor([[2.0, 1.0]]), torch.tensor([[0.0, 1.0]])
+    feature, nothing = (torch.tensor([[0]]), torch.tensor([[2.0]])), (torch.tensor([[-1]]), torch.tensor([[0.0]]))
+    for sides, a_s, a_t in (((feature, nothing), one, other), ((nothing, feature), other, one)):
+        found = contributions(*sides, torch.eye(2), torch.zeros(2), (1,))
+        assert found.share(a_s, a_t, torch.zeros(2)).item() == pytest.approx(4 / 5)
+        assert (found.after - found.before).square().sum().item() / 4 / 3 == pytest.approx(1 / 3)

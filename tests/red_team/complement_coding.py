@@ -13,7 +13,7 @@ def _make(known, site):
 ANIMAL = Animal(
     name="complement coding",
     idea="f becomes 1 − f, so that an entry is taken out by switching a feature on, which is not a removal",
-    because="one length has no zero point in it, what is moved aside weighs too, and the null counts what is not as usual",
+    because="one length has no zero point in it; what is moved aside weighs; the null counts what is not as usual",
     make=_make,
     predicted={"exchange": 0.08, "aware": 0.03, "universal": -0.07},
     bound={"exchange": 0.15, "aware": 0.15, "universal": 0.15},
