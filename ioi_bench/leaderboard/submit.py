@@ -78,6 +78,8 @@ def read_declaration(path: Path) -> Declaration:
         InputError: no such file, not TOML, an unknown field, or something of the wrong kind.
     """
     known = {one.name for one in fields(Declaration)}
+    if not path.exists():
+        raise InputError(f"there is no file {str(path)!r}: docs/submitting.md shows what it says")
     try:
         table = toml_table(bounded_bytes(path, MAX_TOML_BYTES))
     except (StorageError, ValueError) as error:

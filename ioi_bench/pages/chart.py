@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ioi_bench.atomic import write_file
+from ioi_bench.pages.drawing import weight_ticks
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.rows import Point, Row
 
@@ -52,10 +53,11 @@ def overview_spec(rows: Sequence[Row], link: str) -> dict[str, Any]:
         scale=alt.Scale(domain=architectures, range=palette),
         legend=alt.Legend(title="architecture", orient="right"),
     )
+    ticks = weight_ticks(point.weight for row in rows for point in (*row.points, *row.nulls))
     base = alt.Chart(alt.NamedData(_NAME)).encode(
         x=alt.X(
             "weight:Q",
-            scale=alt.Scale(domain=[0, 1], clamp=True),
+            scale=alt.Scale(domain=[0, ticks[-1]], clamp=True),
             title="weight of the edit",
             axis=alt.Axis(tickCount=6),
         ),

@@ -13,12 +13,13 @@ from ioi_bench.evaluation.score import HEADLINE_METHOD
 from ioi_bench.pages.marks import number
 from ioi_bench.pages.rows import Point, Row
 
-__all__ = ["METHODS", "curves", "method_class", "overview", "series_mark"]
+__all__ = ["METHODS", "curves", "method_class", "overview", "series_mark", "weight_ticks"]
 
 METHODS = ("exchange", "split", "aware", "universal")
 """Those that have a colour and a mark of their own; plugins' share the rest."""
 
 _SPARE = 3
+_MOST_WEIGHT = 2.0
 _STAR = "M0-6 1.4-1.9 5.7-1.9 2.2.7 3.5 4.9 0 2.3-3.5 4.9-2.2.7-5.7-1.9-1.4-1.9Z"
 _MARKS = {
     "exchange": '<circle r="3.4"/>',
@@ -36,6 +37,17 @@ _OTHER = '<circle class="open" r="3.2"/>'
 def series_mark(series: str) -> Markup:
     """The mark of an edit method or a reference."""
     return Markup(_MARKS.get(series, _OTHER))
+
+
+def weight_ticks(weights: Iterable[float]) -> tuple[float, ...]:
+    """Of an axis of weights: from 0 to 1, or on to what edits weigh; beyond 2 a mark lies at the edge, and says it.
+
+    >>> weight_ticks([0.3, 1.4])
+    (0.0, 0.5, 1.0, 1.5)
+    """
+    most = min(max([1.0, *weights]), _MOST_WEIGHT)
+    step = 0.25 if most <= 1.25 else 0.5
+    return tuple(step * i for i in range(math.ceil(most / step) + 1))
 
 
 def method_class(method: str, methods: Sequence[str]) -> str:
@@ -117,9 +129,11 @@ def curves(cell: CardCell, methods: Sequence[str]) -> Markup:
 
 
 def _against_weight(cell: CardCell, methods: Sequence[str]) -> str:
-    panel = _Panel((0, 1), (0, 1))
-    sky = cell.skyline.get("mean")
-    parts = [panel.frame((0, 0.25, 0.5, 0.75, 1), "weight of the edit", "edit accuracy")]
+    sky, score = cell.skyline.get("mean"), cell.scores.get(HEADLINE_METHOD)
+    weights = [edit.weight.value for edit in cell.edits] + list(() if score is None else score.null.weight)
+    ticks = weight_ticks(weight for weight in weights if weight is not None)
+    panel = _Panel((0, ticks[-1]), (0, 1))
+    parts = [panel.frame(ticks, "weight of the edit", "edit accuracy")]
     if sky is not None and sky.accuracy.value is not None and sky.weight.value is not None:
         x, y = panel.x(sky.weight.value), panel.y(sky.accuracy.value)
         parts.append(
@@ -201,10 +215,11 @@ def _told(edit: EditFigures) -> str:
 
 def overview(rows: Sequence[Row], budget: int) -> Markup:
     """All suites of a track at one budget: accuracy against weight, means over the ranked headline cells."""
-    panel = _Panel((0, 1), (0, 1), width=760, height=400, left=46, bottom=38)
-    parts = [panel.frame((0, 0.2, 0.4, 0.6, 0.8, 1), "weight of the edit", "edit accuracy")]
     points = [(row, point) for row in rows for point in row.points if point.budget == budget]
     nulls = [point for row in rows for point in row.nulls if point.budget == budget]
+    ticks = weight_ticks(point.weight for point in (*nulls, *(point for _, point in points)))
+    panel = _Panel((0, ticks[-1]), (0, 1), width=760, height=400, left=46, bottom=38)
+    parts = [panel.frame(ticks, "weight of the edit", "edit accuracy")]
     parts += [
         panel.mark("suite", p.weight, p.accuracy, _suite_told(row, p), f"suite b-{row.badge or 'none'}")
         for row, p in points

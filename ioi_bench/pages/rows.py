@@ -15,7 +15,7 @@ __all__ = ["CellMark", "Point", "Row", "row_of"]
 
 _UNFIT = {
     "suspicious-scale": "reconstructions are worse than the mean, or of another norm",
-    "not-sparse": "as many features are active as there are dimensions",
+    "not-sparse": "at a site or more, as many features are active as there are dimensions",
 }
 """Warnings of cards whose suite is no sparse dictionary of the activation: what its edits are worth does not rank."""
 

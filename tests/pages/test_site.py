@@ -12,8 +12,9 @@ from page_examples import HOSTILE, SEASON_SHIFT, Page, changed, submit, verify
 from season_boards import hold_season
 
 from ioi_bench.errors import InputError
-from ioi_bench.evaluation.card import Card, CardWarning
+from ioi_bench.evaluation.card import Card, CardWarning, Figure
 from ioi_bench.pages import Site
+from ioi_bench.pages.drawing import curves
 from ioi_bench.pages.lines import lines_of
 from ioi_bench.pages.render import script_json
 from ioi_bench.pages.shown import of_card
@@ -245,3 +246,17 @@ def test_a_method_that_failed_the_audit_is_shown_and_nothing_is_sorted_by_it(
     assert set(ranks) == {"999999"}
     first = row_names(page)[:-1]  # the last suite is of another track
     assert first == sorted(first, key=str.lower)  # in no order of merit
+
+
+def test_an_edit_that_weighs_more_than_the_activation_is_drawn_where_it_is(cards):
+    """And not at the edge of 1, where it would look like a whole exchange."""
+    card = Card.read(cards["gated"])
+    cell = next(cell for cell in card.cells if cell.edits)
+    own = [edit for edit in cell.edits if edit.method == "exchange"][:3]
+    edits = [
+        edit.model_copy(update={"weight": Figure(value=weight)})
+        for edit, weight in zip(own, (0.5, 1.0, 1.4), strict=True)
+    ]
+    plot, *_ = str(curves(cell.model_copy(update={"edits": tuple(edits)}), ["exchange"])).split("</svg>")
+    first, second, third = (float(x) for x in re.findall(r'class="m-exchange" transform="translate\(([\d.]+)', plot))
+    assert third - second == pytest.approx(0.8 * (second - first), abs=0.2)
