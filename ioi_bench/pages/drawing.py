@@ -46,7 +46,7 @@ def weight_ticks(weights: Iterable[float]) -> tuple[float, ...]:
     (0.0, 0.5, 1.0, 1.5)
     """
     most = min(max([1.0, *weights]), _MOST_WEIGHT)
-    step = 0.25 if most <= 1.25 else 0.5
+    step = 0.25 if most == 1 else 0.5
     return tuple(step * i for i in range(math.ceil(most / step) + 1))
 
 
